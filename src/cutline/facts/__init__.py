@@ -1,0 +1,4 @@
+"""The only room that opens data files: reader, sources, and the records Chip, Model, Measurement.
+
+Imports: core. Hands on: records whose every number is a claim with a source.
+"""

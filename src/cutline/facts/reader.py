@@ -1,0 +1,227 @@
+"""Reads fact tables: one claim per row, checked at load, ranked by a written order of trust.
+
+Order of trust, best first: `sheet` (vendor data sheet), `vendor` (vendor page, paper or model card),
+`measured`, `filing` (regulator or company filing), `press` (press and third-party tables), `guess`.
+Within a tier the later date wins, then the later line. Losing claims stay in the list.
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cutline.core import units
+from cutline.core.errors import CutlineError, DataError, UnknownName
+
+DATA = Path(__file__).parent / "data"
+COLUMNS = ["name", "field", "item", "value", "unit", "date", "source", "note"]
+TRUST = ("sheet", "vendor", "measured", "filing", "press", "guess")
+DATE = re.compile(r"(19|20)\d\d(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?")
+
+
+class Source(NamedTuple):
+    """Where a fact was read."""
+
+    id: str
+    tier: str
+    title: str
+    url: str
+    date: str
+    licence: str
+    note: str
+
+
+class Claim(NamedTuple):
+    """One source's statement of one fact. `value` is in base units, or text."""
+
+    name: str
+    field: str
+    item: str
+    value: Any
+    printed: str
+    date: str
+    source: Source
+    note: str
+    line: int
+
+
+class Rule(NamedTuple):
+    items: frozenset[str]
+    dimensions: frozenset[str]
+    low: float
+    high: float
+    about: str
+
+
+GUESS = Source("guess", "guess", "Cutline's own guess", "", "", "", "no source found; counted and shown wherever used")
+
+
+def rows(path: Path, columns: list[str] | None = None) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield (line number, row) of a CSV file; refuse a wrong header or a row of another width."""
+    try:
+        with path.open(encoding="utf-8", newline="") as handle:
+            reader = csv.reader(handle, strict=True)
+            header = next(reader, None)
+            if header is None:
+                raise DataError(path.name, None, "the file is empty; the first line must name the columns")
+            if columns is not None and header != columns:
+                raise DataError(path.name, 1, f"columns must be {','.join(columns)}; got {','.join(header)}")
+            width = len(header)
+            for cells in reader:
+                if len(cells) != width:
+                    raise DataError(path.name, reader.line_num, f"{len(cells)} cells; the header has {width}")
+                yield reader.line_num, dict(zip(header, cells, strict=True))
+    except csv.Error as error:
+        raise DataError(path.name, reader.line_num, f"not readable as CSV: {error}") from None
+    except UnicodeDecodeError:
+        raise DataError(path.name, None, "not UTF-8 text; save it as UTF-8") from None
+
+
+def read_sources(path: Path) -> dict[str, Source]:
+    """Read `sources.csv` into id -> Source; ids are unique and tiers known."""
+    found = {"guess": GUESS}
+    for line, row in rows(path, list(Source._fields)):
+        source = Source(**row)
+        if source.tier not in TRUST:
+            raise DataError(path.name, line, f"tier '{source.tier}' is not one of {', '.join(TRUST)}")
+        if source.id in found:
+            raise DataError(path.name, line, f"source '{source.id}' is listed twice")
+        if not source.title or not (source.url or source.note):
+            raise DataError(path.name, line, f"source '{source.id}' needs a title, and an address or a note")
+        found[source.id] = source
+    return found
+
+
+def read_schema(path: Path) -> dict[tuple[str, str], Rule]:
+    """Read `schema.csv` into (table, field) -> Rule."""
+    schema = {}
+    for _, row in rows(path):
+        schema[row["table"], row["field"]] = Rule(
+            frozenset(row["items"].split()),
+            frozenset(row["unit"].split()),
+            float(row["low"] or "-inf"),
+            float(row["high"] or "inf"),
+            row["about"],
+        )
+    return schema
+
+
+def read_claims(path: Path, table: str, schema: dict[tuple[str, str], Rule], sources: dict[str, Source]) -> list[Claim]:
+    """Read one fact table and check every row against the schema.
+
+    Raises
+    ------
+    DataError
+        With file and line: unknown field, item, unit or source; value outside its limits; a date that is
+        not a date; a fact listed twice.
+    """
+    claims: list[Claim] = []
+    seen: set[tuple[str, ...]] = set()
+    for line, row in rows(path, COLUMNS):
+        name, field, item, unit, date = row["name"], row["field"], row["item"], row["unit"], row["date"]
+        where = f"{name}.{field}" + (f" {item}" if item else "")
+
+        def bad(problem: str, line: int = line, where: str = where) -> DataError:
+            return DataError(path.name, line, f"{where}: {problem}")
+
+        rule = schema.get((table, field))
+        if rule is None:
+            raise bad(f"field '{field}' is not in schema.csv for {table}")
+        if rule.items and item not in rule.items and "*" not in rule.items:
+            raise bad(f"item '{item}' is not one of {', '.join(sorted(rule.items))}")
+        if date and not DATE.fullmatch(date):
+            raise bad(f"date '{date}' is not YYYY, YYYY-MM or YYYY-MM-DD")
+        source = sources.get(row["source"])
+        if source is None:
+            raise bad(f"source '{row['source']}' is not in sources.csv; add it there or write guess")
+        value: Any = row["value"]
+        if not value:
+            raise bad("value is empty; leave a missing fact out")
+        if "text" in rule.dimensions or ("any" in rule.dimensions and unit == "text"):
+            pass
+        elif "date" in rule.dimensions:
+            if not DATE.fullmatch(value):
+                raise bad(f"'{value}' is not YYYY, YYYY-MM or YYYY-MM-DD")
+        else:
+            try:
+                value, dimension = units.read(value, unit)
+            except CutlineError as error:
+                raise bad(str(error)) from None
+            if dimension not in rule.dimensions and "any" not in rule.dimensions:
+                raise bad(f"unit '{unit}' measures {dimension}; this field wants {' or '.join(sorted(rule.dimensions))}")
+            if not rule.low <= value <= rule.high:
+                raise bad(f"{row['value']} {unit} is outside {rule.low:g} to {rule.high:g} {dimension}")
+        key = (name, field, item, row["value"], unit, date, row["source"])
+        if key in seen:
+            raise bad("this claim is listed twice")
+        seen.add(key)
+        printed = f"{row['value']} {unit}".strip() if unit not in ("1", "text", "") else row["value"]
+        claims.append(Claim(name, field, item, value, printed, date, source, row["note"], line))
+    return claims
+
+
+class Table:
+    """All claims of one table, by name, field and item, best first.
+
+    Names are looked up in any case; `aliases` claims add names.
+    """
+
+    def __init__(self, what: str, claims: list[Claim]) -> None:
+        self.what = what
+        self.facts: dict[str, dict[tuple[str, str], list[Claim]]] = {}
+        self.alias: dict[str, str] = {}
+        for claim in claims:
+            self.facts.setdefault(claim.name, {}).setdefault((claim.field, claim.item), []).append(claim)
+        for name, fields in self.facts.items():
+            self.alias[name.casefold()] = name
+            for found in fields.values():
+                if len(found) > 1:
+                    found.sort(key=lambda c: (-TRUST.index(c.source.tier), c.date, c.line), reverse=True)
+        for name, fields in self.facts.items():
+            for claim in fields.get(("aliases", ""), []):
+                for other in claim.value.split(";"):
+                    self.alias.setdefault(other.strip().casefold(), name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.facts)
+
+    def __len__(self) -> int:
+        return len(self.facts)
+
+    def resolve(self, name: str) -> str:
+        """Return the catalogue's spelling of `name`, or raise UnknownName with what comes close."""
+        found = self.alias.get(name.strip().casefold())
+        if found is None:
+            raise UnknownName(self.what, name, self.facts, f"`cutline {self.what}s`")
+        return found
+
+    def claims(self, name: str) -> dict[tuple[str, str], list[Claim]]:
+        """Return (field, item) -> claims of one name, best first."""
+        return self.facts[self.resolve(name)]
+
+    def best(self, name: str, field: str, item: str = "") -> Claim | None:
+        """Return the most trusted claim, or None."""
+        found = self.claims(name).get((field, item))
+        return found[0] if found else None
+
+
+@functools.cache
+def sources() -> dict[str, Source]:
+    """Return every source of the catalogue by id."""
+    return read_sources(DATA / "sources.csv")
+
+
+@functools.cache
+def schema() -> dict[tuple[str, str], Rule]:
+    """Return the rule of every (table, field)."""
+    return read_schema(DATA / "schema.csv")
+
+
+@functools.cache
+def table(name: str) -> Table:
+    """Return the checked table `chips`, `models`, `clusters` or `constants` of the catalogue."""
+    return Table(name.removesuffix("s"), read_claims(DATA / f"{name}.csv", name, schema(), sources()))
