@@ -1,0 +1,57 @@
+"""Pipelines: how stages of unequal length and micro-batches in flight make a step."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from cutline.core.numerics import Array
+
+
+def pipeline_s(micro_batches: ArrayLike, slowest_s: ArrayLike, sum_s: ArrayLike, interleave: ArrayLike = 1.0) -> Array:
+    """Time of one step of a 1F1B pipeline, interleaved or not.
+
+    Parameters
+    ----------
+    micro_batches : array_like, (...)
+        Micro-batches of one step in one pipeline. [1]
+    slowest_s, sum_s : array_like, (...)
+        Forward and backward time of one micro-batch on the slowest stage, and summed over stages. [s]
+    interleave : array_like, (...)
+        Model chunks per stage (vpp); fill and drain shrink by it. [1]
+
+    Returns
+    -------
+    ndarray, (...)
+        [s]
+
+    Notes
+    -----
+    micro_batches x slowest + (sum - slowest) / interleave: the slowest stage is busy throughout, and one
+    micro-batch crosses the others once. Exact for equal stages (test_pipelines replays the schedule), a
+    lower bound when the order of unequal stages makes the slowest wait. Source: narayanan-2021 section 2.2.
+
+    Examples
+    --------
+    >>> float(pipeline_s(8, 1.0, 4.0)), float(pipeline_s(8, 1.0, 4.0, 2))
+    (11.0, 9.5)
+    """
+    slowest_s = np.asarray(slowest_s, float)
+    return np.asarray(np.asarray(micro_batches) * slowest_s + (np.asarray(sum_s) - slowest_s) / np.asarray(interleave))
+
+
+def in_flight(stage: ArrayLike, pp: ArrayLike, micro_batches: ArrayLike, interleave: ArrayLike = 1.0) -> Array:
+    """Micro-batches whose activations one stage holds at the peak, in units of whole stages.
+
+    1F1B holds pp - stage (stage counted from 0); interleaving adds (pp - 1) / (pp x interleave) of a
+    stage-set on the first stage. Never more than there are micro-batches.
+    Source: korthikanti-2022 section 4.2.3 (1 + (p-1)/(p v)).
+
+    Examples
+    --------
+    >>> in_flight([0, 3], 4, 100).tolist(), float(in_flight(0, 4, 100, 2))
+    ([4.0, 1.0], 5.5)
+    """
+    stage, pp, v = (np.asarray(x, float) for x in (stage, pp, interleave))
+    extra = np.where(v > 1, (pp - 1.0) / v, 0.0)
+    return np.asarray(np.minimum(pp - stage + extra, micro_batches))

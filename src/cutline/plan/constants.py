@@ -1,0 +1,134 @@
+"""From scopes to numbers: which fitted or cited constant applies to a chip family and a software stack.
+
+`constants.csv` lists each constant by scope, with its prior (and its source), how doubtful the prior is, the
+value fitted on all measurements, and the value fitted without each group of measurements (the blind columns).
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from cutline.core.errors import CutlineError, DataError
+from cutline.facts import reader
+from cutline.plan.columns import Constants
+from cutline.plan.stacks import Stack
+
+HEADER = ["name", "scope", "transform", "prior", "doubt", "source", "note", "shipped"]
+FIELDS = tuple(f.name for f in fields(Constants))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One constant in one scope; `prior` None centres it on the next wider scope."""
+
+    name: str
+    scope: str
+    transform: str  # log, logit or fixed
+    prior: float | None
+    doubt: float  # standard deviation in the transformed unit
+    source: str
+    note: str
+    values: dict[str, float]  # "shipped" and one per group left out
+
+
+@functools.cache
+def table() -> dict[tuple[str, str], Row]:
+    """Return (name, scope) -> Row of the catalogue's constants, checked."""
+    path = reader.DATA / "constants.csv"
+    found: dict[tuple[str, str], Row] = {}
+    for line, row in reader.rows(path):
+        name, scope = row["name"], row["scope"]
+        if name not in FIELDS:
+            raise DataError(path.name, line, f"'{name}' is not a field of plan.columns.Constants")
+        if row["transform"] not in ("log", "logit", "fixed"):
+            raise DataError(path.name, line, f"{name}: transform '{row['transform']}' is not log, logit or fixed")
+        if (name, scope) in found:
+            raise DataError(path.name, line, f"{name} is listed twice for scope '{scope}'")
+        values = {k: float(v) for k, v in row.items() if k not in HEADER[:-1] and v}
+        prior = float(row["prior"]) if row["prior"] else None
+        if prior is None and not scope:
+            raise DataError(path.name, line, f"{name}: the widest scope needs a prior")
+        found[name, scope] = Row(
+            name, scope, row["transform"], prior, float(row["doubt"] or 0), row["source"], row["note"], values
+        )
+    missing = [f for f in FIELDS if (f, "") not in found]
+    if missing:
+        raise DataError(path.name, None, f"no widest scope for {', '.join(missing)}")
+    return found
+
+
+def scopes(stack: Stack, family: str, precision: str, recipe: str = "") -> tuple[str, ...]:
+    """Return the scopes that apply to a stack on a chip family, narrowest first; '' is the widest."""
+    fmt = recipe or precision
+    attention = "unfused" if family == "ascend-910a" else stack.attention  # no fused kernel before 910B
+    return (
+        f"stack {stack.name}",
+        f"kind {stack.kind}",
+        f"format {family} {fmt}",
+        f"format {fmt}",
+        f"attention {family} {attention}",
+        f"family {family}",
+        f"attention {attention}",
+        "loss fused" if stack.fused_loss else "loss unfused",
+        "tp overlapped" if stack.tp_overlapped else "tp plain",
+        "",
+    )
+
+
+def resolve(name: str, applicable: tuple[str, ...], known: dict[tuple[str, str], Row]) -> tuple[str, str]:
+    """Return the key of the narrowest scope in which a constant is known."""
+    for scope in applicable:
+        if (name, scope) in known:
+            return name, scope
+    raise CutlineError(f"constant '{name}' has no value in any of {applicable}")
+
+
+def value(row: Row, known: dict[tuple[str, str], Row], without: str = "shipped") -> float:
+    """Return the fitted value of a row; its prior, or that of the next wider scope, where nothing was fitted."""
+    if without in row.values:
+        return row.values[without]
+    if "shipped" in row.values and without != "shipped":
+        return row.values["shipped"] if row.transform == "fixed" else _prior(row, known)
+    return _prior(row, known)
+
+
+def _prior(row: Row, known: dict[tuple[str, str], Row]) -> float:
+    return row.prior if row.prior is not None else value(known[row.name, ""], known)
+
+
+def constants(
+    stack: Stack, family: str, precision: str, recipe: str = "", without: str = "shipped", changes: dict[str, float] | None = None
+) -> Constants:
+    """Return the constants of a stack on a chip family.
+
+    Parameters
+    ----------
+    stack, family, precision, recipe : see `scopes`.
+    without : str
+        Leave out this group of measurements (a blind prediction), or `shipped`.
+    changes : dict, optional
+        Calibrated multipliers by name.
+    """
+    known = table()
+    applicable = scopes(stack, family, precision, recipe)
+    found: dict[str, Any] = {n: value(known[resolve(n, applicable, known)], known, without) for n in FIELDS}
+    found["unfused"] = float(stack.attention == "unfused" or family == "ascend-910a")
+    found["dropout"] = float(stack.dropout)
+    found["gather_once"] = float(stack.gather_once)
+    found["gather_bytes"] = 1.0 if stack.narrow_gather and precision == "fp8" and not recipe else 2.0
+    found["grad_bytes"] = stack.grad_bytes
+    found["selective_products"] = 0.5 if stack.per_op_recompute else 0.0
+    if not stack.broadcast:
+        found["broadcast_s"] = 0.0
+    for name, number in (changes or {}).items():
+        found[name] = found[name] * number
+    return Constants(**found)
+
+
+def stacked(parts: list[Constants]) -> Constants:
+    """Return one Constants with a row per part."""
+    return Constants(**{f: np.array([getattr(p, f) for p in parts], float) for f in FIELDS})

@@ -1,0 +1,310 @@
+"""From a row of a measurement table to the columns of the cost model, with every assumption named.
+
+The table has the columns of docs/measurements.md; a blank cell is something that the source does not say.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+from dataclasses import dataclass, field
+
+from cutline.core.errors import CutlineError, DataError
+from cutline.facts.chips import chip
+from cutline.plan import machine
+from cutline.plan.stacks import Stack, stack_of
+
+Row = dict[str, str]
+LORA = re.compile(r"lora|p-?tuning|\bsft\b|fine-?tun.*packed", re.I)
+
+
+class Skip(Exception):
+    """A row that the model cannot express; the text says why."""
+
+
+@dataclass
+class Job:
+    """One expressed row: plain numbers for each column of the cost model, and what was assumed."""
+
+    id: str
+    source: str
+    group: str
+    metric: str
+    measured: float
+    measured_step_s: float
+    stack: Stack
+    chip: str
+    chips: float
+    precision: str
+    recipe: str
+    tokens: float  # of one step, over all chips
+    shape: dict[str, float]
+    rates: dict[str, float]
+    power: tuple[float, float]
+    strategy: dict[str, float]
+    assumed: list[str] = field(default_factory=list)
+    loose: list[str] = field(default_factory=list)  # assumptions that widen the interval
+
+    @property
+    def family(self) -> str:
+        """Architecture whose constants apply."""
+        return chip(self.chip).text("family")
+
+
+def number(row: Row, column: str, default: float | None = None) -> float:
+    """Read a positive number; blank gives the default, or skips the row."""
+    text = row.get(column, "").strip()
+    if not text:
+        if default is None:
+            raise Skip(f"{column} is blank")
+        return default
+    try:
+        found = float(text)
+    except ValueError:
+        raise CutlineError(f"{column} must be a number; got '{text}'") from None
+    if not math.isfinite(found) or found <= 0:
+        raise CutlineError(f"{column} must be above 0; got '{text}'")
+    return found
+
+
+def _shape(row: Row, job_assumed: list[str]) -> dict[str, float]:
+    layers, hidden = number(row, "layers"), number(row, "hidden")
+    heads = number(row, "heads", -1.0)
+    if heads < 0:
+        heads = max(1.0, round(hidden / 128))
+        job_assumed.append(f"heads {heads:g} (of width 128)")
+    head_dim = number(row, "head_dim", hidden / heads)
+    kv = number(row, "kv_heads", -1.0)
+    if kv < 0:
+        kv = heads
+        job_assumed.append("kv_heads = heads")
+    llama = bool(re.search(r"llama|qwen|mistral|baichuan|internlm|yi|glm|telechat|deepseek|gemma|phi", row.get("model", ""), re.I))
+    ffn = number(row, "ffn", -1.0)
+    if ffn < 0:
+        ffn = round(8 * hidden / 3 / 256) * 256 if llama else 4 * hidden
+        job_assumed.append(f"ffn {ffn:g}")
+    gated = 1.0 if llama and not re.search(r"mpt|gpt", row.get("model", ""), re.I) else 0.0
+    vocab = number(row, "vocab", -1.0)
+    if vocab < 0:
+        vocab = 51200.0
+        job_assumed.append("vocab 51200")
+    tied = 1.0 if re.search(r"gpt|mpt|bloom|megatron|^\d|qwen2?-0\.5|qwen2?\.?-1\.5", row.get("model", ""), re.I) else 0.0
+    params = number(row, "params_total", 0.0 + 1e-9)
+    if params > 1e6 and not llama:
+        base = layers * (hidden * head_dim * (2 * heads + 2 * kv)) + vocab * hidden
+        plain, with_gate = (abs(base + layers * hidden * ffn * k - params) for k in (2, 3))
+        gated = 1.0 if with_gate < plain else 0.0
+    return dict(
+        layers=layers, hidden=hidden, heads=heads, kv_heads=kv, head_dim=head_dim, ffn=ffn, gated=gated,
+        vocab=vocab, tied=tied, positions=0.0, seq=number(row, "seq_len"),
+    )
+
+
+def _precision(row: Row, assumed: list[str]) -> tuple[str, str]:
+    text = row.get("precision", "").strip().casefold()
+    if not text:
+        assumed.append("precision 16-bit")
+        return "bf16", ""
+    note = row.get("note", "").casefold()
+    precision = {"fp16": "bf16", "float16": "bf16", "bfloat16": "bf16", "fp8_block": "fp8"}.get(text, text)
+    if precision not in machine.PRECISIONS:
+        raise Skip(f"precision '{text}' is not modelled")
+    return precision, "fp8-rowwise" if precision == "fp8" and "rowwise" in note else ""
+
+
+def _recompute(row: Row, stack: Stack, assumed: list[str], loose: list[str]) -> str:
+    text = row.get("recompute", "").strip().casefold()
+    if not text:
+        assumed.append(f"recompute {stack.recompute} (usual for {stack.name})")
+        loose.append("recompute")
+        return stack.recompute
+    for known in ("selective", "full", "none"):
+        if known in text:
+            return known
+    raise Skip(f"recompute '{text}' is not modelled")
+
+
+def _zero(row: Row, stack: Stack, pp: float) -> tuple[float, float | None]:
+    """ZeRO stage, and the size of the sharding group if the row names one."""
+    text = row.get("zero_stage_or_sharding", "").strip()
+    low = text.casefold()
+    group = re.search(r"(?:over|fsdp2?|group|shard group)\s+(\d+)", low)
+    size = float(group[1]) if group else None
+    if not low:
+        return float(stack.zero), None
+    if "shard_grad_op" in low:
+        return 2.0, size
+    if "zero-3" in low or "zero3" in low or "fsdp" in low or "hsdp" in low:
+        return 3.0, 8.0 if "hsdp" in low else size
+    if "zero-2" in low or "zero2" in low:
+        return 2.0, size
+    if "zero-1" in low or "zero1" in low or "distributed optimizer" in low:
+        return 1.0, size
+    if low in ("none", "ddp", "dp"):
+        return 0.0, None
+    return float(stack.zero), size
+
+
+def express(row: Row) -> Job:
+    """Express one row as columns of the cost model.
+
+    Raises
+    ------
+    Skip
+        If the row cannot be expressed (the text says why).
+    CutlineError
+        If a cell is malformed.
+    """
+    assumed: list[str] = []
+    loose: list[str] = []
+    if row.get("fault", "").strip() and not row["fault"].startswith("suspect"):
+        raise Skip(f"data fault: {row['fault']}")
+    if "CHECK:" in row.get("note", "") or "AS PRINTED TP*PP*CP*DP" in row.get("note", ""):
+        raise Skip("data fault: the source's own numbers contradict each other")
+    arch = row.get("arch", "dense").strip() or "dense"
+    if arch != "dense":
+        raise Skip(f"architecture '{arch}' is not modelled yet")
+    if not row.get("chip", "").strip():
+        raise Skip("chip is blank")
+    if re.search(r"\bT5|BERT|encoder", row.get("model", "") + row.get("note", "")):
+        raise Skip("encoder models are not modelled")
+    if LORA.search(row.get("model", "") + " " + row.get("note", "")):
+        raise Skip("adapter or packed fine-tuning is not modelled")
+    if "+" in row["chip"]:
+        raise Skip("fleets of several chips are not modelled yet")
+    memory = row.get("chip_memory_gb", "").strip()
+    name = row["chip"].strip()
+    if name == "A100-SXM" and memory == "40":
+        name = "A100-SXM-40GB"
+    part = chip(name)
+    framework = row.get("framework", "")
+    stack = stack_of(framework, row.get("note", ""))
+    if stack.name == "unknown":
+        loose.append("stack")
+    if re.search(r"\d+x\d+b|_a\d+b|-a\d+b", row.get("model", ""), re.I):
+        raise Skip("sparse models are not modelled yet")
+    shape = _shape(row, assumed)
+    precision, recipe = _precision(row, assumed)
+    chips = number(row, "n_chips")
+    tp, pp = number(row, "tp"), number(row, "pp")
+    cp = number(row, "cp", 1.0)
+    dp = number(row, "dp", chips / (tp * pp * cp))
+    if abs(tp * pp * cp * dp - chips) > 0.5:
+        raise Skip(f"tp x pp x cp x dp = {tp * pp * cp * dp:g}, but {chips:g} chips")
+    batch = number(row, "global_batch_seqs")
+    per_rank = batch / dp
+    micro = number(row, "micro_batch", -1.0)
+    if micro < 0:
+        micro = 1.0 if pp > 1 else min(4.0, max(1.0, per_rank))
+        if per_rank % micro:
+            micro = 1.0
+        assumed.append(f"micro_batch {micro:g}")
+        loose.append("micro_batch")
+    micro = min(micro, max(per_rank, 1e-9))
+    micro_batches = per_rank / micro
+    recompute = _recompute(row, stack, assumed, loose)
+    vpp = number(row, "vpp", -1.0)
+    if vpp < 0:
+        vpp = 1.0
+        if pp > 1 and stack.interleave and per_rank >= pp * micro:
+            chunks = max(1, round(shape["layers"] / pp))
+            vpp = float(chunks if shape["layers"] % pp == 0 and chunks <= 8 else max(1, round(chunks / 2)))
+            assumed.append(f"vpp {vpp:g}")
+        elif pp > 1 and "nterleaved" in row.get("note", ""):
+            vpp = 2.0
+            assumed.append("vpp 2")
+    zero, shard = _zero(row, stack, pp)
+    ranks = dp * cp
+    shard = min(shard or ranks, ranks)
+    note = row.get("note", "")
+    sp = float(stack.sequence_parallel) if tp > 1 else 0.0
+    if "sequence parallelism" in note or "use_seq_parallel" in note:
+        sp = 1.0 if tp > 1 and not re.search(r"no sequence parallelism|use_seq_parallel=(False|None)", note) else 0.0
+    per_node = number(row, "chips_per_node", part.get("node", default=8.0))
+    out = machine.network_bytes_per_s(row.get("interconnect_scaleout", ""), per_node)
+    rates = machine.rates(part, precision, out)
+    layers = shape["layers"]
+    even = layers / pp
+    first = middle = last = even
+    if even % 1:
+        middle = float(math.ceil(even))
+        rest = layers - middle * max(pp - 2, 0)
+        first, last = math.ceil(rest / 2), math.floor(rest / 2)
+        if pp > 1 and last < 1:
+            first = middle = last = even
+    job = Job(
+        id=row["id"], source=row.get("source", ""), group=row.get("group", "") or group_of(row), metric=row["metric"],
+        measured=number(row, "value"), measured_step_s=0.0, stack=stack, chip=part.name, chips=chips, precision=precision,
+        recipe=recipe, tokens=batch * shape["seq"], shape=shape, rates=rates.row(), power=machine.power_factor_inputs(part),
+        strategy=dict(
+            tp=tp, cp=cp, pp=pp, vpp=vpp, dp=dp, micro_batch=micro, micro_batches=micro_batches, zero=zero, shard=shard,
+            sequence_parallel=sp, selective=float(recompute == "selective"), full=float(recompute == "full"),
+            first=first, middle=middle, last=last,
+        ),
+        assumed=assumed, loose=loose,
+    )
+    job.measured_step_s = step_of(row, job)
+    return job
+
+
+def step_of(row: Row, job: Job) -> float:
+    """Return the step time that a row's metric implies. [s]"""
+    metric, value = job.metric, job.measured
+    if metric == "step_time_s":
+        return value
+    if metric == "tokens_per_s_per_chip":
+        return job.tokens / (job.chips * value)
+    if metric == "tflops_per_chip":
+        return reported_flop(row, job) / (job.chips * value * 1e12)
+    if metric == "mfu":
+        return reported_flop(row, job) / (job.chips * value / 100.0 * job.rates["linear_flop_per_s"])
+    raise Skip(f"metric '{metric}' is of a whole run, not of a step")
+
+
+def reported_flop(row: Row, job: Job) -> float:
+    """Return the flop of one step by the formula that the source uses. [flop]
+
+    Hardware flop with full recompute where the note says so (narayanan-2021 eq. 3), else model flop without
+    causal halving (korthikanti-2022 eq. A.1), or with it where the note says causal.
+    """
+    s = job.shape
+    note = row.get("note", "")
+    linear = s["hidden"] * s["head_dim"] * (2 * s["heads"] + 2 * s["kv_heads"]) + s["hidden"] * s["ffn"] * (2 + s["gated"])
+    attention = 2.0 * s["seq"] * s["heads"] * s["head_dim"] * (0.5 if re.search(r"causal model", note, re.I) else 1.0)
+    passes = 4.0 if re.search(r"hardware", note, re.I) and job.strategy["full"] else 3.0
+    per_token = s["layers"] * passes * 2.0 * (linear + attention) + 6.0 * s["vocab"] * s["hidden"]
+    return job.tokens * per_token
+
+
+GROUPS = {
+    "lf": "llm-foundry", "lfold": "llm-foundry", "lfbr": "llm-foundry", "mbr": "megatron-bridge", "nemo": "nemo-24",
+    "nemols": "nemo-long", "nemoa100": "nemo-a100", "am": "nemo-automodel", "tt": "torchtitan", "fms": "fms-fsdp",
+    "ievo": "internevo", "vts": "vtrain", "vtm": "vtrain", "mf": "mindformers", "bsv100": "bigscience",
+    "tpu": "maxtext-tpu", "jax": "jax-toolbox", "lib": "libai", "sail": "sailor", "mxgpu": "maxtext-gpu",
+    "dit": "wan", "gcp": "gcp-recipes", "run": "whole-runs", "misc": "misc", "msc": "misc", "mem": "memory", "ep": "epoch",
+}
+"""Group of measurements by the prefix of an id, for tables that have no `group` column."""
+
+
+def group_of(row: Row) -> str:
+    """Return the group of a row: what is left out together in a blind prediction."""
+    prefix = row["id"].split("-")[0]
+    if prefix == "meg":
+        n = int(row["id"].split("-")[1])
+        return "megatron-sc21" if n <= 10 else "megatron-core-h100" if n <= 21 else "korthikanti-2022" if n <= 30 else "mt-nlg"
+    return GROUPS.get(prefix, prefix)
+
+
+@functools.cache
+def _known_columns() -> frozenset[str]:
+    return frozenset(
+        "id chip n_chips tp pp dp micro_batch global_batch_seqs seq_len layers hidden metric value".split()
+    )
+
+
+def check_columns(columns: list[str], file: str) -> None:
+    """Raise DataError unless every needed column is there."""
+    missing = sorted(_known_columns() - set(columns))
+    if missing:
+        raise DataError(file, 1, f"columns {', '.join(missing)} are missing; docs/measurements.md lists them all")

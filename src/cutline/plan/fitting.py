@@ -1,0 +1,201 @@
+"""Fits constants to measured step times: all of them for shipping, a few of them to calibrate one stack.
+
+Weighted maximum a posteriori: a smooth-L1 loss on the log of predicted over measured time, and a normal
+prior on every constant in its transformed unit (log, or logit for shares).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from cutline.core.numerics import Array
+from cutline.plan import constants as table
+from cutline.plan import machine
+from cutline.plan.columns import Constants, Estimate, Rates, Shape, Strategy
+from cutline.plan.express import Job
+from cutline.plan.stacks import STACKS
+from cutline.plan.training import estimate
+
+SCALE = 0.06
+"""Residual scale of the log step time: what the best model of these tables leaves."""
+MOST_PER_GROUP = 40.0
+"""A group of measurements counts as at most this many rows: rows of one table share their doubts."""
+
+
+def forward(x: Any, transform: str) -> Any:
+    """Transform a constant into the unit in which its prior is normal."""
+    x = np.asarray(x, float)
+    return np.log(x) if transform == "log" else np.log(x / (1.0 - x))
+
+
+def back(y: Any, transform: str) -> Any:
+    """Undo `forward`."""
+    return np.exp(y) if transform == "log" else 1.0 / (1.0 + np.exp(-np.asarray(y)))
+
+
+def columns_of(jobs: list[Job]) -> tuple[Shape, Rates, Strategy]:
+    """Return the columns of many expressed rows."""
+
+    def stack(kind: Any, key: str) -> Any:
+        return kind(**{f.name: np.array([getattr(j, key)[f.name] for j in jobs], float) for f in fields(kind)})
+
+    return stack(Shape, "shape"), stack(Rates, "rates"), stack(Strategy, "strategy")
+
+
+def predict(jobs: list[Job], constants: Constants) -> Estimate:
+    """Estimate expressed rows under constants that have one value per row."""
+    shape, rates, strategy = columns_of(jobs)
+    own, reference = np.array([j.power for j in jobs], float).T
+    return estimate(shape, rates, machine.power_scaled(constants, own, reference), strategy)
+
+
+def constants_of(jobs: list[Job], without: str = "shipped", changes: dict[str, float] | None = None) -> Constants:
+    """Return the constants of many rows, one row each."""
+    return table.stacked(
+        [table.constants(j.stack, j.family, j.precision, j.recipe, without, changes) for j in jobs]
+    )
+
+
+def weights(jobs: list[Job]) -> Array:
+    """Return the square root of each row's weight."""
+    groups = [j.group for j in jobs]
+    count = {g: groups.count(g) for g in set(groups)}
+    return np.array([np.sqrt(min(1.0, MOST_PER_GROUP / count[g])) for g in groups])
+
+
+@dataclass
+class Design:
+    """Which fitted constant each row uses, for every field of Constants."""
+
+    keys: list[tuple[str, str]]
+    index: dict[str, Array]  # field -> position in `keys` per row, -1 where fixed
+    fixed: Constants
+    transforms: list[str]
+    centre: list[tuple[float, int]]  # (prior in its transformed unit, position of the parent or -1)
+    doubt: Array
+
+    @classmethod
+    def of(cls, jobs: list[Job]) -> Design:
+        """Build the design of many rows from the constants table."""
+        known = table.table()
+        fixed = constants_of(jobs)
+        wanted: dict[tuple[str, str], int] = {}
+
+        def place(key: tuple[str, str]) -> int:
+            return wanted.setdefault(key, len(wanted))
+
+        index = {}
+        for name in table.FIELDS:
+            at = []
+            for job in jobs:
+                key = table.resolve(name, table.scopes(job.stack, job.family, job.precision, job.recipe), known)
+                skip = known[key].transform == "fixed" or (name == "broadcast_s" and not job.stack.broadcast)
+                at.append(-1 if skip else place(key))
+            index[name] = np.array(at)
+        centre, i = [], 0
+        while i < len(wanted):  # parents join the list while it is walked
+            row = known[list(wanted)[i]]
+            if row.prior is None:
+                centre.append((0.0, place(parent(row, known))))
+            else:
+                centre.append((float(forward(row.prior, row.transform)), -1))
+            i += 1
+        keys = list(wanted)
+        return cls(
+            keys, index, fixed, [known[k].transform for k in keys], centre, np.array([known[k].doubt for k in keys])
+        )
+
+    def constants(self, y: Array) -> Constants:
+        """Return the constants of every row at the point `y`."""
+        values = np.array([back(v, t) for v, t in zip(y, self.transforms, strict=True)] + [0.0])
+        changed = {}
+        for name, at in self.index.items():
+            if (at >= 0).any():
+                changed[name] = np.where(at >= 0, values[at], getattr(self.fixed, name))
+        return self.fixed.replace(**changed)
+
+    def start(self) -> Array:
+        """Return the prior means."""
+        y = np.array([c for c, _ in self.centre])
+        for i, (_, up) in enumerate(self.centre):
+            if up >= 0:
+                y[i] = y[up]
+        return y
+
+    def prior_residuals(self, y: Array) -> Array:
+        """Return how far `y` is from its priors, in standard deviations."""
+        mean = np.array([y[up] if up >= 0 else c for c, up in self.centre])
+        return np.asarray((y - mean) / self.doubt)
+
+
+def parent(row: table.Row, known: dict[tuple[str, str], table.Row]) -> tuple[str, str]:
+    """Return the wider scope on which a row without its own prior is centred."""
+    if row.scope.startswith("stack "):
+        kind = (row.name, f"kind {STACKS[row.scope.removeprefix('stack ')].kind}")
+        if kind in known and known[kind].transform != "fixed":
+            return kind
+    return row.name, ""
+
+
+def fit(jobs: list[Job], most_steps: int = 40) -> dict[tuple[str, str], float]:
+    """Fit every free constant of the rows; return (name, scope) -> value.
+
+    The pull of the priors and of the rows is as the module says. Takes some seconds for a thousand rows.
+    """
+    from scipy.optimize import least_squares
+
+    design = Design.of(jobs)
+    shape, rates, strategy = columns_of(jobs)
+    own, reference = np.array([j.power for j in jobs], float).T
+    measured = np.log([j.measured_step_s for j in jobs])
+    weight = weights(jobs)
+
+    def residuals(y: Array) -> Array:
+        c = machine.power_scaled(design.constants(y), own, reference)
+        r = (np.log(estimate(shape, rates, c, strategy).step_s) - measured) / SCALE
+        rho = np.sign(r) * np.sqrt(2.0 * (np.sqrt(1.0 + r * r) - 1.0))  # smooth L1 as a square
+        return np.concatenate([weight * rho, design.prior_residuals(y)])
+
+    found = least_squares(residuals, design.start(), method="trf", max_nfev=most_steps, x_scale="jac")
+    return {k: float(back(v, t)) for k, v, t in zip(design.keys, found.x, design.transforms, strict=True)}
+
+
+CALIBRATED = {"compute": 0.06, "communication": 0.25, "host_layer_s": 0.5, "step_s": 0.8}
+"""The four constants that a user's own rows may move, with the doubt (log) of their blind values."""
+ROW_SCALE = 0.08
+"""Residual scale of rows of one stack on one cluster."""
+
+
+def five(jobs: list[Job], n: int = 5) -> list[Job]:
+    """Return `n` rows by a fixed rule: sorted by id, evenly spread from first to last."""
+    ordered = sorted(jobs, key=lambda j: j.id)
+    if len(ordered) <= n:
+        return ordered
+    return [ordered[round(i * (len(ordered) - 1) / (n - 1))] for i in range(n)]
+
+
+def calibrate(jobs: list[Job], without: str = "shipped") -> dict[str, float]:
+    """Return multipliers on the constants of CALIBRATED that fit a few measured steps of one stack.
+
+    A constant moves only as far as the rows insist: the blind value is the mean of its prior. With no bias in
+    the rows all multipliers stay near 1.
+    """
+    from scipy.optimize import least_squares
+
+    base = constants_of(jobs, without)
+    shape, rates, strategy = columns_of(jobs)
+    own, reference = np.array([j.power for j in jobs], float).T
+    measured = np.log([j.measured_step_s for j in jobs])
+    names = list(CALIBRATED)
+    doubt = np.array(list(CALIBRATED.values()))
+
+    def residuals(y: Array) -> Array:
+        moved = base.replace(**{n: getattr(base, n) * np.exp(v) for n, v in zip(names, y, strict=True)})
+        r = (np.log(estimate(shape, rates, machine.power_scaled(moved, own, reference), strategy).step_s) - measured) / ROW_SCALE
+        return np.concatenate([np.sign(r) * np.sqrt(2.0 * (np.sqrt(1.0 + r * r) - 1.0)), y / doubt])
+
+    found = least_squares(residuals, np.zeros(len(names)), max_nfev=60)
+    return {n: float(np.exp(v)) for n, v in zip(names, found.x, strict=True)}

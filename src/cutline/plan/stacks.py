@@ -1,0 +1,108 @@
+"""Software stacks: what a framework does by default, and which constants apply to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Defaults of one framework of one generation: facts from its documentation, no numbers.
+
+    A row or a user overrides any of them. `kind` is where constants come from when no measurement of this
+    stack is known.
+    """
+
+    name: str
+    kind: str  # megatron, megatron-core, fsdp, zero, graph, unknown
+    about: str
+    attention: str = "fa2"  # kernel generation: unfused, fa2, cudnn, cann
+    sequence_parallel: bool = True
+    zero: int = 1
+    grad_bytes: float = 2.0  # width in which gradients are reduced
+    recompute: str = "none"  # what its published tables mean when they do not say
+    dropout: bool = False
+    fused_loss: bool = False
+    tp_overlapped: bool = False
+    interleave: bool = False  # interleaves pipeline stages when a table does not say
+    per_op_recompute: bool = False  # `selective` keeps products and repeats the rest, instead of attention only
+    broadcast: bool = False  # ZeRO-1 shards are sent by their owners one after the other
+    gather_once: bool = False  # with pipeline stages, sharded parameters are gathered once per step
+    narrow_gather: bool = False  # FP8 weights are gathered in 8 bits
+
+
+STACKS = {
+    s.name: s
+    for s in (
+        Stack("megatron-2021", "megatron", "Megatron-LM of 2021 and 2022, fp16, fused softmax", attention="unfused",
+              sequence_parallel=False, zero=0, recompute="full", dropout=True),
+        Stack("megatron-deepspeed", "megatron", "Megatron-DeepSpeed", attention="unfused",
+              sequence_parallel=False, zero=0, recompute="full", dropout=True),
+        Stack("libai", "megatron", "LiBai on OneFlow", attention="unfused", sequence_parallel=False, zero=0, dropout=True),
+        Stack("megatron-core", "megatron-core", "Megatron-Core, NeMo, Megatron-Bridge with Transformer Engine",
+              attention="cudnn", grad_bytes=4.0, fused_loss=True, tp_overlapped=True, interleave=True),
+        Stack("mindspeed", "megatron-core", "MindSpeed (Megatron) on Ascend", attention="cann", grad_bytes=4.0,
+              fused_loss=True, tp_overlapped=True),
+        Stack("llm-foundry", "fsdp", "MosaicML llm-foundry and Composer, PyTorch FSDP", zero=3, recompute="full",
+              sequence_parallel=False, fused_loss=True),
+        Stack("torchtitan", "fsdp", "torchtitan, FSDP2, eager", attention="fa2", zero=3, grad_bytes=4.0,
+              recompute="selective", per_op_recompute=True, gather_once=True, narrow_gather=True),
+        Stack("torchtitan-compile", "fsdp", "torchtitan with torch.compile", attention="fa2", zero=3, grad_bytes=4.0,
+              recompute="selective", per_op_recompute=True, gather_once=True, narrow_gather=True),
+        Stack("fms-fsdp", "fsdp", "foundation-model-stack, FSDP with torch.compile", attention="fa2", zero=3,
+              recompute="selective"),
+        Stack("nemo-automodel", "fsdp", "NeMo Automodel, FSDP2", attention="fa2", zero=3, grad_bytes=4.0, gather_once=True),
+        Stack("internevo", "zero", "InternEvo", fused_loss=True, broadcast=True),
+        Stack("deepspeed", "zero", "DeepSpeed with Hugging Face models", zero=3, recompute="full"),
+        Stack("colossal-ai", "zero", "Colossal-AI", zero=2),
+        Stack("mindformers", "graph", "MindFormers on MindSpore, Ascend", attention="cann", recompute="full"),
+        Stack("maxtext", "graph", "MaxText, Paxml and other JAX stacks", attention="cudnn", zero=3, grad_bytes=4.0,
+              sequence_parallel=False, tp_overlapped=True),
+        Stack("unknown", "unknown", "a stack that Cutline has not met", attention="fa2", grad_bytes=4.0),
+    )
+}
+
+FRAMEWORKS = (
+    ("torchtitan", "torchtitan"),
+    ("llm-foundry", "llm-foundry"),
+    ("composer", "llm-foundry"),
+    ("fms-fsdp", "fms-fsdp"),
+    ("automodel", "nemo-automodel"),
+    ("internevo", "internevo"),
+    ("mindformers", "mindformers"),
+    ("mindspore", "mindformers"),
+    ("mindspeed", "mindspeed"),
+    ("megatron-core", "megatron-core"),
+    ("megatron-bridge", "megatron-core"),
+    ("nemo-megatron", "megatron-2021"),
+    ("nemo", "megatron-core"),
+    ("deepspeed + hf", "deepspeed"),
+    ("hf + deepspeed", "deepspeed"),
+    ("megatron-deepspeed", "megatron-deepspeed"),
+    ("megatron + deepspeed", "megatron-deepspeed"),
+    ("gpt-neox", "megatron-deepspeed"),
+    ("megatron", "megatron-2021"),
+    ("libai", "libai"),
+    ("maxtext", "maxtext"),
+    ("pax", "maxtext"),
+    ("jax", "maxtext"),
+    ("t5x", "maxtext"),
+    ("colossal", "colossal-ai"),
+    ("deepspeed", "deepspeed"),
+    ("fsdp", "fms-fsdp"),
+)
+"""Words in a framework's name, first match wins."""
+
+
+def stack_of(framework: str, note: str = "") -> Stack:
+    """Return the stack that a framework's name and note point to."""
+    text = framework.casefold()
+    for word, name in FRAMEWORKS:
+        if word in text:
+            if name == "torchtitan" and "compile" in note.casefold():
+                name = "torchtitan-compile"
+            found = STACKS[name]
+            if "async" in note.casefold().replace("asynchronous", ""):
+                found = replace(found, tp_overlapped=True)
+            return found
+    return STACKS["unknown"]

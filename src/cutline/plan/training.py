@@ -1,0 +1,310 @@
+"""One vectorised cost model of a training step: columns in, columns out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cutline.core.columns import Columns
+from cutline.core.numerics import exposed, smooth_max
+from cutline.physics import collectives, kernels, pipelines
+from cutline.plan import memory
+from cutline.plan.columns import Column, Constants, Estimate, Rates, Shape, Strategy
+
+NORM_PASSES = 10.0
+"""Reads and writes of the residual stream per layer and forward pass, one kernel per operation: two norms
+(read, write) and two residual sums (two reads, one write)."""
+
+DROPOUT_PASSES = 5.0
+"""Two dropouts (read, write) and their one-byte masks."""
+
+BACKWARD_STREAM = 1.5
+"""Backward elementwise work moves half as much again: it reads the saved input beside the gradient."""
+
+HOST_BACKWARD = 2.0
+"""The backward pass launches twice the kernels of the forward pass (two products for one)."""
+
+FLASH_BACKWARD = 2.5
+"""Five products against two (flashattention-2)."""
+
+
+@dataclass(frozen=True)
+class Layer(Columns):
+    """Device times of one layer and one micro-batch on one chip, before phases are combined. [s]"""
+
+    products: Column
+    products_backward: Column
+    attention: Column
+    attention_backward: Column
+    stream: Column
+    tp_transfer: Column  # one direction of the pass (forward = backward)
+    cp_transfer: Column
+    gather: Column  # one parameter gather under ZeRO-3
+
+
+def linear_params(shape: Shape) -> Column:
+    """Parameters of the four (or five) matrices of one layer. [1]"""
+    qkvo = shape.hidden * shape.head_dim * (2 * shape.heads + 2 * shape.kv_heads)
+    return qkvo + shape.hidden * shape.ffn * (2 + shape.gated)
+
+
+def _products(shape: Shape, rates: Rates, c: Constants, tokens: Column, tp: Column) -> tuple[Any, Any]:
+    """Forward and backward time of the linear layers of one layer. [s]"""
+    q = shape.heads * shape.head_dim / tp
+    kv = np.maximum(shape.kv_heads / tp, 1.0) * shape.head_dim
+    f = shape.ffn / tp
+    h = shape.hidden
+    rate = rates.linear_flop_per_s * c.gemm_fraction * c.gemm_gain * c.linear_gain / c.compute
+    memory_rate = rates.memory_bytes_per_s * c.stream_fraction
+
+    def gemm(m: Any, n: Any, k: Any) -> Any:
+        return kernels.gemm_s(
+            m, n, k, rate, memory_rate, rates.units, rates.linear_bytes, c.gemm_tail, c.gemm_ramp_k, c.gemm_start_s
+        )
+
+    forward = backward = 0.0
+    for n, k in ((q + 2 * kv, h), (h, q), (f * (1 + shape.gated), h), (h, f)):
+        forward = forward + gemm(tokens, n, k)
+        backward = backward + gemm(tokens, k, n) + gemm(k, n, tokens)
+    narrow = rates.linear_bytes < 2
+    inputs = tokens * (2 * h + q + f) + h * (q + 2 * kv) + q * h + f * h * (2 + shape.gated)
+    cast = np.where(narrow, c.cast_passes * inputs * 3.0 / memory_rate, 0.0)  # read 16-bit, write 8-bit
+    return forward + cast / 2, backward + cast / 2
+
+
+def _layer(shape: Shape, rates: Rates, c: Constants, s: Strategy) -> Layer:
+    tokens = s.micro_batch * shape.seq / s.cp
+    memory_rate = rates.memory_bytes_per_s * c.stream_fraction
+    forward, backward = _products(shape, rates, c, tokens, s.tp)
+    heads = shape.heads / s.tp
+    flash = kernels.flash_attention_s(
+        tokens, shape.seq, heads, shape.head_dim, rates.flop_per_s * c.attention_fraction * c.attention_gain / c.compute,
+        c.attention_ramp, c.head_dim_power,
+    )
+    plain = kernels.unfused_attention_s(
+        tokens, shape.seq, heads, shape.head_dim, rates.flop_per_s * c.gemm_fraction * c.gemm_gain * 0.55 / c.compute, memory_rate
+    )
+    attention = np.where(c.unfused > 0, plain, flash)
+    attention_backward = np.where(c.unfused > 0, 2.0 * plain, FLASH_BACKWARD * flash)
+    split = np.where(s.sequence_parallel > 0, s.tp, 1.0)
+    elements = (NORM_PASSES + DROPOUT_PASSES * c.dropout) * shape.hidden / split + (
+        shape.ffn * (2 + shape.gated) + 2 * shape.head_dim * (shape.heads + shape.kv_heads)
+    ) / s.tp
+    stream = kernels.stream_s(2.0 * tokens * elements * c.elementwise, memory_rate)
+
+    up = rates.up_bytes_per_s * c.up_fraction / c.communication
+    out = rates.out_bytes_per_s * c.out_fraction / c.communication
+    tp_in = np.minimum(s.tp, rates.domain)
+    size = 2.0 * tokens * shape.hidden
+    tp_up = up * np.minimum(1.0, np.maximum(tp_in - 1.0, 1.0) * rates.pair_share)  # a mesh offers tp - 1 links
+    tp_transfer = 2.0 * collectives.allreduce_s(size, s.tp, tp_in, tp_up, out, c.up_hop_s, c.out_hop_s)
+    cp_in = np.clip(rates.domain / s.tp, 1.0, s.cp)
+    kv_bytes = 4.0 * s.micro_batch * shape.seq * shape.kv_heads * shape.head_dim / np.minimum(s.tp, shape.kv_heads)
+    cp_transfer = collectives.gather_s(kv_bytes, s.cp, cp_in, up, out, c.up_hop_s, c.out_hop_s)
+    shard_in = np.clip(rates.domain / s.tp, 1.0, s.shard)
+    gather = collectives.gather_s(
+        c.gather_bytes * linear_params(shape) / s.tp, s.shard, shard_in, up, out, c.up_hop_s, c.out_hop_s
+    )
+    return Layer(forward, backward, attention, attention_backward, stream, tp_transfer, cp_transfer, gather)
+
+
+def _head_s(shape: Shape, rates: Rates, c: Constants, s: Strategy) -> tuple[Any, Any]:
+    """Forward and backward time of output head and loss for one micro-batch on the last stage. [s]"""
+    tokens = s.micro_batch * shape.seq / s.cp
+    rate = rates.flop_per_s * c.gemm_fraction * c.gemm_gain / c.compute
+    memory_rate = rates.memory_bytes_per_s * c.stream_fraction
+    v = shape.vocab / s.tp
+
+    def gemm(m: Any, n: Any, k: Any) -> Any:
+        return kernels.gemm_s(m, n, k, rate, memory_rate, rates.units, 2.0, c.gemm_tail, c.gemm_ramp_k, c.gemm_start_s)
+
+    loss = kernels.stream_s(c.logit_bytes * tokens * v, memory_rate)
+    forward = gemm(tokens, v, shape.hidden) + loss / 2
+    backward = gemm(tokens, shape.hidden, v) + gemm(shape.hidden, v, tokens) + loss / 2
+    return forward, backward
+
+
+def _layer_table(shape: Shape, rates: Rates, c: Constants, s: Strategy) -> Layer:
+    """`_layer`, computed once per distinct (tp, cp, micro_batch, shard, sequence_parallel) and looked up."""
+    keys = (s.tp, s.cp, s.micro_batch, s.shard, s.sequence_parallel)
+    if len(s) < 64 or any(np.ndim(v) for part in (shape, rates, c) for v in part.as_dict().values()):
+        return _layer(shape, rates, c, s)
+    code = np.zeros(len(s), np.int64)
+    for key in keys:
+        values, index = np.unique(key, return_inverse=True)
+        code = code * len(values) + index
+    _, first, inverse = np.unique(code, return_index=True, return_inverse=True)
+    table = _layer(shape, rates, c, s[first])
+    return Layer(**{k: np.broadcast_to(v, len(first))[inverse] for k, v in table.as_dict().items()})
+
+
+def estimate(shape: Shape, rates: Rates, constants: Constants, strategy: Strategy) -> Estimate:
+    """Estimate every strategy: seconds, their parts, and bytes.
+
+    Parameters
+    ----------
+    shape, rates, constants, strategy : Columns
+        Scalars apply to all rows; arrays have one value per row. Units as in `cutline.plan.columns`.
+
+    Returns
+    -------
+    Estimate
+        One row per strategy, same order. Parts sum to `step_s`.
+
+    Notes
+    -----
+    docs/physics.md explains each term, its source, and where the model fails.
+    """
+    c, s = constants, strategy
+    one = _layer_table(shape, rates, c, s)
+    up = rates.up_bytes_per_s * c.up_fraction / c.communication
+    out = rates.out_bytes_per_s * c.out_fraction / c.communication
+    tokens = s.micro_batch * shape.seq / s.cp
+
+    # one layer, one micro-batch: forward, backward, and what is repeated
+    tp_f = one.tp_transfer * (1.0 - c.tp_overlap)
+    cp_f = exposed(one.cp_transfer, one.attention, 0.8)
+    cp_b = exposed(2.0 * one.cp_transfer, one.attention_backward, 0.8)
+    work_f = one.products + one.attention + one.stream
+    work_b = one.products_backward + one.attention_backward + BACKWARD_STREAM * one.stream
+    pick = s.selective * (1.0 - s.full)
+    work_r = s.full * work_f + pick * (
+        np.where(c.selective_products > 0, 0.0, one.attention)
+        + c.selective_products * one.products
+        + np.where(c.selective_products > 0, 0.8, 0.0) * one.stream
+    )
+    tp_r, cp_r = s.full * tp_f, s.full * cp_f
+    sharded = s.zero >= 3
+    window_b = work_b + work_r
+    reduce = one.gather * c.grad_bytes / c.gather_bytes
+    once = (c.gather_once > 0) & (s.pp > 1)  # shared out over the micro-batches of the step
+    share = np.where(once, 1.0 / s.micro_batches, 1.0)
+    fsdp_f = np.where(sharded, exposed(one.gather * share, work_f, c.fsdp_overlap), 0.0)
+    again = np.where(once, 0.0, one.gather)
+    fsdp_b = np.where(sharded, exposed(again + reduce * share, window_b, c.fsdp_overlap), 0.0)
+    device_f = work_f + tp_f + cp_f + fsdp_f
+    device_b = work_b + work_r + tp_f + cp_b + tp_r + cp_r + fsdp_b
+    host_f = c.host_layer_s * np.ones_like(device_f)
+    host_b = c.host_layer_s * (HOST_BACKWARD + s.full + pick * 0.3)
+    layer_f, layer_b = smooth_max(device_f, host_f), smooth_max(device_b, host_b)
+    layer_s = layer_f + layer_b
+
+    # stages: first with embedding, middle, last with head and loss
+    head_f, head_b = _head_s(shape, rates, c, s)
+    embed_s = kernels.stream_s(6.0 * tokens * shape.hidden, rates.memory_bytes_per_s * c.stream_fraction)
+    ends_gather = np.where(
+        sharded,
+        collectives.gather_s(
+            2.0 * shape.vocab * shape.hidden / s.tp, s.shard, np.clip(rates.domain / s.tp, 1.0, s.shard), up, out
+        ),
+        0.0,
+    )
+    head_s = head_f + head_b
+    ends_fsdp = ends_gather * (2.0 + c.grad_bytes / 2.0) * (1.0 - c.fsdp_overlap * 0.5)
+    single = s.pp == 1
+    ends_first = embed_s + c.host_micro_s
+    ends_last = head_s + c.host_micro_s
+    t_first = s.first * layer_s + ends_first + np.where(single, ends_last - c.host_micro_s + ends_fsdp, 0.0)
+    t_middle = s.middle * layer_s + c.host_micro_s
+    t_last = np.where(single, 0.0, s.last * layer_s + ends_last)
+    inner = np.maximum(s.pp - 2, 0)
+    slowest = np.maximum(np.maximum(t_first, t_last), np.where(inner > 0, t_middle, 0.0))
+    total = t_first + t_last + inner * t_middle
+    m = s.micro_batches
+    pipe_s = pipelines.pipeline_s(m, slowest, total, s.vpp)
+
+    # stage-to-stage messages
+    chips_per_stage = s.tp * s.cp * s.dp
+    stage_out = chips_per_stage >= rates.domain
+    message = 2.0 * tokens * shape.hidden / np.where(s.sequence_parallel > 0, s.tp, 1.0)
+    link = np.where(stage_out, out, up * rates.pair_share)
+    send = collectives.send_s(message, link, c.out_hop_s)
+    p2p_s = np.where(single, 0.0, (2.0 * m * s.vpp + 2.0 * (s.pp - 1)) * send * (1.0 - c.p2p_overlap))
+
+    # gradients and parameters of the fullest stage
+    embedding = shape.vocab * shape.hidden
+    ends = np.where(single, embedding * (2 - shape.tied), embedding)
+    local = (np.maximum(np.maximum(s.first, s.last), s.middle) * linear_params(shape) + ends) / s.tp
+    dp_s = _data_parallel_s(shape, rates, c, s, local, layer_f, layer_b, up, out)
+    owned = local / np.where(s.zero >= 1, s.shard, 1.0)
+    optimizer_s = kernels.stream_s(c.optimizer_bytes * owned, rates.memory_bytes_per_s * c.stream_fraction)
+
+    chips = chips_per_stage * s.pp
+    servers = np.maximum(chips / rates.domain, 1.0)
+    busy_s = pipe_s + p2p_s
+    overhead_s = c.step_s + busy_s * c.straggler * np.log2(servers)
+    step_s = busy_s + dp_s + optimizer_s + overhead_s
+
+    # parts of the slowest stage
+    at_slowest = np.where(
+        t_first >= np.maximum(t_middle * (inner > 0), t_last), s.first, np.where(t_last >= t_middle * (inner > 0), s.last, s.middle)
+    )
+    per = m * at_slowest
+    tp_part, cp_part, fsdp_part = (
+        per * (2 * tp_f + tp_r),
+        per * (cp_f + cp_b + cp_r),
+        per * (fsdp_f + fsdp_b) + np.where(single, m * ends_fsdp, 0.0),
+    )
+    host_part = per * (layer_s - device_f - device_b) + m * c.host_micro_s
+    compute_part = m * slowest - tp_part - cp_part - fsdp_part - host_part
+    mem = memory.training_bytes(shape, c, s, linear_params(shape))
+    flop = model_flop(shape) * s.dp * s.micro_batch * m
+    return Estimate(
+        step_s=step_s,
+        compute_part_s=compute_part,
+        host_part_s=host_part,
+        tp_part_s=tp_part,
+        cp_part_s=cp_part,
+        fsdp_part_s=fsdp_part,
+        bubble_part_s=pipe_s - m * slowest,
+        p2p_part_s=p2p_s,
+        dp_part_s=dp_s,
+        optimizer_part_s=optimizer_s,
+        overhead_part_s=overhead_s,
+        recompute_s=per * work_r,
+        host_share=(host_f / np.maximum(device_f, host_f)) ** 3,
+        fits=mem["memory_bytes"] <= rates.memory_bytes,
+        flop=flop,
+        **mem,
+    )
+
+
+def _data_parallel_s(
+    shape: Shape, rates: Rates, c: Constants, s: Strategy, local: Any, layer_f: Any, layer_b: Any, up: Any, out: Any
+) -> Any:
+    """Exposed time of gradient reduction and parameter gathering once per step. [s]"""
+    n = s.dp * s.cp
+    inside = np.clip(rates.domain / s.tp, 1.0, n)
+    half = collectives.gather_s(1.0 * local, n, inside, up, out, c.up_hop_s, c.out_hop_s)
+    layers = np.maximum(s.first, s.last)
+    reduce_scatter, gather = half * c.grad_bytes, half * 2.0
+    all_reduce = 2.0 * reduce_scatter
+    window_b, window_f = layers * layer_b, layers * layer_f
+    replicated = exposed(all_reduce, window_b, c.dp_overlap)
+    sharded = exposed(reduce_scatter, window_b, c.dp_overlap) + exposed(gather, window_f, c.dp_overlap)
+    replicas = n / s.shard  # HSDP: shards are reduced between replicas once per step
+    outer = collectives.allreduce_s(
+        c.grad_bytes * local / s.shard, replicas, np.clip(rates.domain / (s.tp * s.shard), 1.0, replicas), up, out
+    )
+    fsdp = exposed(outer, window_b, c.dp_overlap)
+    tied = np.where(
+        (s.pp > 1) & (shape.tied > 0),
+        collectives.allreduce_s(c.grad_bytes * shape.vocab * shape.hidden / s.tp, 2.0, 1.0, up, out),
+        0.0,
+    )
+    time = np.where(s.zero >= 3, fsdp, np.where(s.zero >= 1, sharded, replicated))
+    return time + tied + np.where(s.zero >= 1, c.broadcast_s * s.shard, 0.0) * (n > 1)
+
+
+def model_flop(shape: Shape) -> Any:
+    """Model flop of one sequence, forward and backward, causal attention counted once. [flop]
+
+    6 x parameters of all matrices and the head per token, and 3 x 4 x seq^2 / 2 x heads x head_dim per layer.
+    Recompute is not counted, so dividing by peak gives MFU. Source: palm-2022 appendix B, with the causal half.
+    """
+    seq = shape.seq
+    linear = shape.layers * linear_params(shape) + shape.vocab * shape.hidden
+    attention = 6.0 * shape.layers * seq * shape.heads * shape.head_dim
+    return seq * (6.0 * linear + attention)
