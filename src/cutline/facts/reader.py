@@ -60,8 +60,8 @@ class Rule(NamedTuple):
 GUESS = Source("guess", "guess", "Cutline's own guess", "", "", "", "no source found; counted and shown wherever used")
 
 
-def rows(path: Path, columns: list[str] | None = None) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield (line number, row) of a CSV file; refuse a wrong header or a row of another width."""
+def cells(path: Path, columns: list[str] | None = None) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line number, cells) of a CSV file, the header first; refuse a wrong header or row width."""
     try:
         with path.open(encoding="utf-8", newline="") as handle:
             reader = csv.reader(handle, strict=True)
@@ -70,15 +70,26 @@ def rows(path: Path, columns: list[str] | None = None) -> Iterator[tuple[int, di
                 raise DataError(path.name, None, "the file is empty; the first line must name the columns")
             if columns is not None and header != columns:
                 raise DataError(path.name, 1, f"columns must be {','.join(columns)}; got {','.join(header)}")
+            yield 1, header
             width = len(header)
-            for cells in reader:
-                if len(cells) != width:
-                    raise DataError(path.name, reader.line_num, f"{len(cells)} cells; the header has {width}")
-                yield reader.line_num, dict(zip(header, cells, strict=True))
+            for row in reader:
+                if len(row) != width:
+                    raise DataError(path.name, reader.line_num, f"{len(row)} cells; the header has {width}")
+                yield reader.line_num, row
     except csv.Error as error:
         raise DataError(path.name, reader.line_num, f"not readable as CSV: {error}") from None
     except UnicodeDecodeError:
         raise DataError(path.name, None, "not UTF-8 text; save it as UTF-8") from None
+    except OSError as error:
+        raise DataError(str(path), None, f"cannot be read: {error.strerror}") from None
+
+
+def rows(path: Path, columns: list[str] | None = None) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield (line number, row as column name -> cell) of a CSV file."""
+    lines = cells(path, columns)
+    _, header = next(lines)
+    for line, row in lines:
+        yield line, dict(zip(header, row, strict=True))
 
 
 def read_sources(path: Path) -> dict[str, Source]:
@@ -121,47 +132,49 @@ def read_claims(path: Path, table: str, schema: dict[tuple[str, str], Rule], sou
     """
     claims: list[Claim] = []
     seen: set[tuple[str, ...]] = set()
-    for line, row in rows(path, COLUMNS):
-        name, field, item, unit, date = row["name"], row["field"], row["item"], row["unit"], row["date"]
-        where = f"{name}.{field}" + (f" {item}" if item else "")
-
-        def bad(problem: str, line: int = line, where: str = where) -> DataError:
-            return DataError(path.name, line, f"{where}: {problem}")
-
-        rule = schema.get((table, field))
-        if rule is None:
-            raise bad(f"field '{field}' is not in schema.csv for {table}")
-        if rule.items and item not in rule.items and "*" not in rule.items:
-            raise bad(f"item '{item}' is not one of {', '.join(sorted(rule.items))}")
-        if date and not DATE.fullmatch(date):
-            raise bad(f"date '{date}' is not YYYY, YYYY-MM or YYYY-MM-DD")
-        source = sources.get(row["source"])
-        if source is None:
-            raise bad(f"source '{row['source']}' is not in sources.csv; add it there or write guess")
-        value: Any = row["value"]
-        if not value:
-            raise bad("value is empty; leave a missing fact out")
-        if "text" in rule.dimensions or ("any" in rule.dimensions and unit == "text"):
-            pass
-        elif "date" in rule.dimensions:
-            if not DATE.fullmatch(value):
-                raise bad(f"'{value}' is not YYYY, YYYY-MM or YYYY-MM-DD")
-        else:
-            try:
-                value, dimension = units.read(value, unit)
-            except CutlineError as error:
-                raise bad(str(error)) from None
-            if dimension not in rule.dimensions and "any" not in rule.dimensions:
-                raise bad(f"unit '{unit}' measures {dimension}; this field wants {' or '.join(sorted(rule.dimensions))}")
-            if not rule.low <= value <= rule.high:
-                raise bad(f"{row['value']} {unit} is outside {rule.low:g} to {rule.high:g} {dimension}")
-        key = (name, field, item, row["value"], unit, date, row["source"])
-        if key in seen:
-            raise bad("this claim is listed twice")
-        seen.add(key)
-        printed = f"{row['value']} {unit}".strip() if unit not in ("1", "text", "") else row["value"]
-        claims.append(Claim(name, field, item, value, printed, date, source, row["note"], line))
+    lines = cells(path, COLUMNS)
+    next(lines)
+    for line, row in lines:
+        name, field, item, text, unit, date, source_id, note = row
+        try:
+            value = _checked(table, field, item, text, unit, schema)
+            if date and not DATE.fullmatch(date):
+                raise CutlineError(f"date '{date}' is not YYYY, YYYY-MM or YYYY-MM-DD")
+            source = sources.get(source_id)
+            if source is None:
+                raise CutlineError(f"source '{source_id}' is not in sources.csv; add it there or write guess")
+            key = (name, field, item, text, unit, date, source_id)
+            if key in seen:
+                raise CutlineError("this claim is listed twice")
+            seen.add(key)
+        except CutlineError as error:
+            raise DataError(path.name, line, f"{name}.{field}{' ' + item if item else ''}: {error}") from None
+        printed = text if unit in ("1", "text", "") else f"{text} {unit}"
+        claims.append(Claim(name, field, item, value, printed, date, source, note, line))
     return claims
+
+
+def _checked(table: str, field: str, item: str, text: str, unit: str, schema: dict[tuple[str, str], Rule]) -> Any:
+    """Return the value in base units if the schema allows it."""
+    rule = schema.get((table, field))
+    if rule is None:
+        raise CutlineError(f"field '{field}' is not in schema.csv for {table}")
+    if rule.items and item not in rule.items and "*" not in rule.items:
+        raise CutlineError(f"item '{item}' is not one of {', '.join(sorted(rule.items))}")
+    if not text:
+        raise CutlineError("value is empty; leave a missing fact out")
+    if "text" in rule.dimensions or ("any" in rule.dimensions and unit == "text"):
+        return text
+    if "date" in rule.dimensions:
+        if not DATE.fullmatch(text):
+            raise CutlineError(f"'{text}' is not YYYY, YYYY-MM or YYYY-MM-DD")
+        return text
+    value, dimension = units.read(text, unit)
+    if dimension not in rule.dimensions and "any" not in rule.dimensions:
+        raise CutlineError(f"unit '{unit}' measures {dimension}; this field wants {' or '.join(sorted(rule.dimensions))}")
+    if not rule.low <= value <= rule.high:
+        raise CutlineError(f"{text} {unit} is outside {rule.low:g} to {rule.high:g} {dimension}")
+    return value
 
 
 class Table:
@@ -223,5 +236,5 @@ def schema() -> dict[tuple[str, str], Rule]:
 
 @functools.cache
 def table(name: str) -> Table:
-    """Return the checked table `chips`, `models`, `clusters` or `constants` of the catalogue."""
+    """Return the checked table `chips`, `models`, `clusters` or `evidence` of the catalogue."""
     return Table(name.removesuffix("s"), read_claims(DATA / f"{name}.csv", name, schema(), sources()))
