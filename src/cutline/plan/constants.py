@@ -46,6 +46,8 @@ def table() -> dict[tuple[str, str], Row]:
             raise DataError(path.name, line, f"'{name}' is not a field of plan.columns.Constants")
         if row["transform"] not in ("log", "logit", "fixed"):
             raise DataError(path.name, line, f"{name}: transform '{row['transform']}' is not log, logit or fixed")
+        if row["source"] and row["source"] not in reader.sources():
+            raise DataError(path.name, line, f"{name}: source '{row['source']}' is not in sources.csv")
         if (name, scope) in found:
             raise DataError(path.name, line, f"{name} is listed twice for scope '{scope}'")
         values = {k: float(v) for k, v in row.items() if k not in HEADER[:-1] and v}
@@ -64,7 +66,7 @@ def table() -> dict[tuple[str, str], Row]:
 def scopes(stack: Stack, family: str, precision: str, recipe: str = "") -> tuple[str, ...]:
     """Return the scopes that apply to a stack on a chip family, narrowest first; '' is the widest."""
     fmt = recipe or precision
-    attention = "unfused" if family == "ascend-910a" else stack.attention  # no fused kernel before 910B
+    attention = attention_kernel(stack, family)
     return (
         f"stack {stack.name}",
         f"kind {stack.kind}",
@@ -77,6 +79,15 @@ def scopes(stack: Stack, family: str, precision: str, recipe: str = "") -> tuple
         "tp overlapped" if stack.tp_overlapped else "tp plain",
         "",
     )
+
+
+def attention_kernel(stack: Stack, family: str) -> str:
+    """Return the attention kernel that a stack has on a chip family."""
+    if family == "ascend-910a":
+        return "unfused"  # no fused kernel before 910B
+    if family.startswith("ascend") and stack.attention != "unfused":
+        return "cann"
+    return stack.attention
 
 
 def resolve(name: str, applicable: tuple[str, ...], known: dict[tuple[str, str], Row]) -> tuple[str, str]:
@@ -116,7 +127,7 @@ def constants(
     known = table()
     applicable = scopes(stack, family, precision, recipe)
     found: dict[str, Any] = {n: value(known[resolve(n, applicable, known)], known, without) for n in FIELDS}
-    found["unfused"] = float(stack.attention == "unfused" or family == "ascend-910a")
+    found["unfused"] = float(attention_kernel(stack, family) == "unfused")
     found["dropout"] = float(stack.dropout)
     found["gather_once"] = float(stack.gather_once)
     found["gather_bytes"] = 1.0 if stack.narrow_gather and precision == "fp8" and not recipe else 2.0

@@ -10,13 +10,27 @@ import math
 import re
 from dataclasses import dataclass, field
 
-from cutline.core.errors import CutlineError, DataError
-from cutline.facts.chips import chip
+from cutline.core.errors import CutlineError, DataError, UnknownName
+from cutline.facts import reader
+from cutline.facts.chips import Chip, chip
+from cutline.facts.models import model
 from cutline.plan import machine
 from cutline.plan.stacks import Stack, stack_of
 
 Row = dict[str, str]
 LORA = re.compile(r"lora|p-?tuning|\bsft\b|fine-?tun.*packed", re.I)
+
+
+MACHINES = {
+    "ascend 910b (atlas 800t a2)": ("Ascend-910B3", "Atlas 800T A2 taken as 910B3"),
+    "ascend 910b (atlas 900 a2 podc)": ("Ascend-910B2", "Atlas 900 A2 taken as 910B2"),
+    "ascend 910 (atlas 800)": ("Ascend-910A", "Atlas 800 taken as 910A"),
+    "ascend 910/910b (machine not stated)": ("Ascend-910B3", "machine not stated, taken as 910B3"),
+    "h100-sxm (hbm2e 96gb, 500w)": ("H100-SXM-96GB-500W", ""),
+    "h100-sxm (hbm2e 94/95gb low tdp)": ("H100-SXM-96GB-500W", "HBM2e part of lower power taken as the 500 W one"),
+    "b200-sxm (power limited)": ("B200-SXM", "power limit not stated, full power assumed"),
+}
+"""Chips that sources name by their machine, and what is assumed. Ascend bins: docs/accuracy.md."""
 
 
 class Skip(Exception):
@@ -68,7 +82,56 @@ def number(row: Row, column: str, default: float | None = None) -> float:
     return found
 
 
+def _chip(row: Row, assumed: list[str]) -> Chip:
+    name = row["chip"].strip()
+    if name.casefold() in MACHINES:
+        name, assumption = MACHINES[name.casefold()]
+        if assumption:
+            assumed.append(assumption)
+    memory = row.get("chip_memory_gb", "").strip().removesuffix(".0")
+    known = reader.table("chips").alias
+    sized = f"{name}-{memory}GB".casefold()
+    if memory and sized in known:
+        return chip(sized)
+    try:
+        return chip(name)
+    except UnknownName as error:
+        raise Skip(str(error)) from None
+
+
+def _catalogue_shape(row: Row, assumed: list[str]) -> dict[str, float] | None:
+    """Return the shape of the named model where the row itself does not give one."""
+    if row.get("layers", "").strip() and row.get("hidden", "").strip():
+        return None
+    try:
+        m = model(re.sub(r"\s*\(.*\)", "", row.get("model", "")).strip().replace(" ", "-"))
+    except CutlineError:
+        try:
+            m = model(row.get("model", "").strip())
+        except CutlineError:
+            raise Skip(f"layers and hidden are blank, and no model named '{row.get('model', '')}' is known") from None
+    if m.experts or m.latent:
+        raise Skip("sparse models are not modelled yet")
+    assumed.append(f"shape of {m.name}")
+    return dict(
+        layers=m.layers, hidden=m.hidden, heads=m.heads, kv_heads=m.kv_heads, head_dim=m.head_dim, ffn=m.ffn,
+        gated=float(m.gated), vocab=number(row, "vocab", float(m.vocab)), tied=float(m.tied), positions=float(m.positions),
+        seq=_seq(row, assumed, m.context),
+    )
+
+
+def _seq(row: Row, assumed: list[str], context: int) -> float:
+    """Return the sequence length; the model's own pre-training length where the row does not say."""
+    if not row.get("seq_len", "").strip() and context:
+        assumed.append(f"seq_len {context} (as pre-trained)")
+        return float(context)
+    return number(row, "seq_len")
+
+
 def _shape(row: Row, job_assumed: list[str]) -> dict[str, float]:
+    known = _catalogue_shape(row, job_assumed)
+    if known is not None:
+        return known
     layers, hidden = number(row, "layers"), number(row, "hidden")
     heads = number(row, "heads", -1.0)
     if heads < 0:
@@ -173,14 +236,12 @@ def express(row: Row) -> Job:
         raise Skip("adapter or packed fine-tuning is not modelled")
     if "+" in row["chip"]:
         raise Skip("fleets of several chips are not modelled yet")
-    memory = row.get("chip_memory_gb", "").strip()
-    name = row["chip"].strip()
-    if name == "A100-SXM" and memory == "40":
-        name = "A100-SXM-40GB"
-    part = chip(name)
+    part = _chip(row, assumed)
+    if "machine not stated" in row["chip"]:
+        loose.append("chip")
     framework = row.get("framework", "")
     stack = stack_of(framework, row.get("note", ""))
-    if stack.name == "unknown":
+    if stack.name == "typical":
         loose.append("stack")
     if re.search(r"\d+x\d+b|_a\d+b|-a\d+b", row.get("model", ""), re.I):
         raise Skip("sparse models are not modelled yet")
@@ -234,7 +295,7 @@ def express(row: Row) -> Job:
         if pp > 1 and last < 1:
             first = middle = last = even
     job = Job(
-        id=row["id"], source=row.get("source", ""), group=row.get("group", "") or group_of(row), metric=row["metric"],
+        id=row["id"], source=row.get("source", ""), group=group(row), metric=row["metric"],
         measured=number(row, "value"), measured_step_s=0.0, stack=stack, chip=part.name, chips=chips, precision=precision,
         recipe=recipe, tokens=batch * shape["seq"], shape=shape, rates=rates.row(), power=machine.power_factor_inputs(part),
         strategy=dict(
@@ -280,19 +341,25 @@ def reported_flop(row: Row, job: Job) -> float:
 GROUPS = {
     "lf": "llm-foundry", "lfold": "llm-foundry", "lfbr": "llm-foundry", "mbr": "megatron-bridge", "nemo": "nemo-24",
     "nemols": "nemo-long", "nemoa100": "nemo-a100", "am": "nemo-automodel", "tt": "torchtitan", "fms": "fms-fsdp",
-    "ievo": "internevo", "vts": "vtrain", "vtm": "vtrain", "mf": "mindformers", "bsv100": "bigscience",
+    "ievo": "internevo", "vts": "vtrain-one-node", "vtm": "vtrain", "mf": "mindformers", "bsv100": "bigscience",
     "tpu": "maxtext-tpu", "jax": "jax-toolbox", "lib": "libai", "sail": "sailor", "mxgpu": "maxtext-gpu",
     "dit": "wan", "gcp": "gcp-recipes", "run": "whole-runs", "misc": "misc", "msc": "misc", "mem": "memory", "ep": "epoch",
 }
 """Group of measurements by the prefix of an id, for tables that have no `group` column."""
 
 
-def group_of(row: Row) -> str:
-    """Return the group of a row: what is left out together in a blind prediction."""
-    prefix = row["id"].split("-")[0]
-    if prefix == "meg":
-        n = int(row["id"].split("-")[1])
-        return "megatron-sc21" if n <= 10 else "megatron-core-h100" if n <= 21 else "korthikanti-2022" if n <= 30 else "mt-nlg"
+def group(row: Row) -> str:
+    """Return the group of a row: what is left out together in a blind prediction.
+
+    The `group` column if there is one, else by the prefix of the id; an unknown prefix is its own group.
+    """
+    if row.get("group", "").strip():
+        return row["group"].strip()
+    prefix, _, rest = row["id"].partition("-")
+    if prefix == "meg" and rest.isdigit():
+        n = int(rest)
+        names = ((10, "megatron-sc21"), (21, "megatron-core-h100"), (30, "korthikanti-2022"), (31, "megatron-sc21"))
+        return next((name for last, name in names if n <= last), "mt-nlg")
     return GROUPS.get(prefix, prefix)
 
 

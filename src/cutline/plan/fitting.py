@@ -169,12 +169,31 @@ ROW_SCALE = 0.08
 """Residual scale of rows of one stack on one cluster."""
 
 
-def five(jobs: list[Job], n: int = 5) -> list[Job]:
-    """Return `n` rows by a fixed rule: sorted by id, evenly spread from first to last."""
+def pick(jobs: list[Job], without: str, n: int = 5) -> list[Job]:
+    """Return the `n` rows that say most about the constants of CALIBRATED, by a rule that sees no measured time.
+
+    Greedy D-optimal design: each row adds the most to the information (log determinant) about the four
+    constants, given how the model's own step time moves with them. Ties fall to the first id.
+    """
     ordered = sorted(jobs, key=lambda j: j.id)
     if len(ordered) <= n:
         return ordered
-    return [ordered[round(i * (len(ordered) - 1) / (n - 1))] for i in range(n)]
+    base = constants_of(ordered, without)
+    t0 = np.log(predict(ordered, base).step_s)
+    columns = []
+    for name, doubt in CALIBRATED.items():
+        moved = base.replace(**{name: getattr(base, name) * np.exp(0.01)})
+        columns.append((np.log(predict(ordered, moved).step_s) - t0) / 0.01 * doubt / ROW_SCALE)
+    jacobian = np.stack(columns, axis=-1)
+    information = np.eye(len(CALIBRATED))
+    chosen: list[int] = []
+    for _ in range(n):
+        gain = 1.0 + np.einsum("ri,ij,rj->r", jacobian, np.linalg.inv(information), jacobian)
+        gain[chosen] = 0.0
+        best = int(np.argmax(gain))
+        chosen.append(best)
+        information = information + np.outer(jacobian[best], jacobian[best])
+    return [ordered[i] for i in chosen]
 
 
 def calibrate(jobs: list[Job], without: str = "shipped") -> dict[str, float]:

@@ -50,7 +50,7 @@ def training_bytes(shape: Shape, c: Constants, s: Strategy, layer_params: Any) -
     Weights and gradients in 16 bits with 32-bit main gradients where the stack reduces in 32 bits, 12 bytes
     of optimizer state per parameter (32-bit copy and two moments), sharded as ZeRO says; activations in
     flight by schedule; logits in 16 bits with 32-bit loss; a stated reserve. The first, second and last
-    stage are compared, the fullest is reported. Source: rajbhandari-2020 section 3, korthikanti-2022.
+    stage are compared, the fullest is reported. Source: zero-paper section 3, korthikanti-2022.
     """
     embedding = shape.vocab * shape.hidden + shape.positions * shape.hidden
     saved, whole = activation_bytes(shape, c, s)
@@ -58,10 +58,14 @@ def training_bytes(shape: Shape, c: Constants, s: Strategy, layer_params: Any) -
     single = s.pp == 1
     logits = tokens * shape.vocab / s.tp * np.maximum(c.logit_bytes / 6.0, 4.0)
 
+    whole_stage = (c.gather_once > 0) & (s.pp > 1)  # parameters and gradients stay whole during the step
+    shards_weights = np.where((s.zero >= 3) & ~whole_stage, s.shard, 1.0)
+    shards_gradients = np.where((s.zero >= 2) & ~whole_stage, s.shard, 1.0)
+
     def stage(layers: Any, index: Any, ends: Any, has_head: Any) -> dict[str, Any]:
         params = (layers * layer_params + ends) / s.tp
-        weights = 2.0 * params / np.where(s.zero >= 3, s.shard, 1.0)
-        gradients = c.grad_bytes * params / np.where(s.zero >= 2, s.shard, 1.0)
+        weights = 2.0 * params / shards_weights
+        gradients = c.grad_bytes * params / shards_gradients
         optimizer = 12.0 * params / np.where(s.zero >= 1, s.shard, 1.0)
         live = np.where(s.zero >= 3, 2.0 * 2.0 * layer_params / s.tp + c.grad_bytes * layer_params / s.tp, 0.0)
         flight = in_flight(index, s.pp, s.micro_batches, s.vpp)

@@ -14,7 +14,7 @@ class Stack:
     """
 
     name: str
-    kind: str  # megatron, megatron-core, fsdp, zero, graph, unknown
+    kind: str  # megatron, megatron-core, fsdp, zero, graph, typical
     about: str
     attention: str = "fa2"  # kernel generation: unfused, fa2, cudnn, cann
     sequence_parallel: bool = True
@@ -58,7 +58,8 @@ STACKS = {
         Stack("mindformers", "graph", "MindFormers on MindSpore, Ascend", attention="cann", recompute="full"),
         Stack("maxtext", "graph", "MaxText, Paxml and other JAX stacks", attention="cudnn", zero=3, grad_bytes=4.0,
               sequence_parallel=False, tp_overlapped=True),
-        Stack("unknown", "unknown", "a stack that Cutline has not met", attention="fa2", grad_bytes=4.0),
+        Stack("typical", "typical", "the middle of all measured stacks; stands in for one that Cutline has not met",
+              attention="cudnn", grad_bytes=4.0),
     )
 }
 
@@ -105,4 +106,4 @@ def stack_of(framework: str, note: str = "") -> Stack:
             if "async" in note.casefold().replace("asynchronous", ""):
                 found = replace(found, tp_overlapped=True)
             return found
-    return STACKS["unknown"]
+    return STACKS["typical"]

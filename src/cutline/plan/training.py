@@ -281,9 +281,10 @@ def _data_parallel_s(
     layers = np.maximum(s.first, s.last)
     reduce_scatter, gather = half * c.grad_bytes, half * 2.0
     all_reduce = 2.0 * reduce_scatter
+    times = np.where(s.zero == 2, s.micro_batches, 1.0)  # sharded gradients are reduced after every micro-batch
     window_b, window_f = layers * layer_b, layers * layer_f
     replicated = exposed(all_reduce, window_b, c.dp_overlap)
-    sharded = exposed(reduce_scatter, window_b, c.dp_overlap) + exposed(gather, window_f, c.dp_overlap)
+    sharded = times * exposed(reduce_scatter, window_b, c.dp_overlap) + exposed(gather, window_f, c.dp_overlap)
     replicas = n / s.shard  # HSDP: shards are reduced between replicas once per step
     outer = collectives.allreduce_s(
         c.grad_bytes * local / s.shard, replicas, np.clip(rates.domain / (s.tp * s.shard), 1.0, replicas), up, out

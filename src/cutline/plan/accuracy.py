@@ -1,0 +1,179 @@
+"""How right: every measured row that can be expressed, predicted, with its interval and error.
+
+Rows of a group that took part in the fit are predicted with constants fitted without that group (blind);
+rows of any other table are predicted as shipped, which is just as blind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cutline.core.errors import CutlineError, DataError
+from cutline.core.numerics import Array
+from cutline.facts import reader
+from cutline.plan import constants as table
+from cutline.plan import express, fitting, interval
+from cutline.plan.columns import Estimate
+from cutline.plan.express import Job, Skip
+
+CATALOGUE = reader.DATA / "measurements_training.csv"
+NOT_FITTED = {
+    "bigscience": "V100; the page warns of 40 % between identical runs",
+    "jax-toolbox": "sharding is described by other axes",
+    "maxtext-tpu": "TPU slices; sharding and recompute come from scripts beside the table",
+    "nemo-a100": "layouts are not printed beside the figures",
+    "nemo-automodel": "two scorable rows",
+    "mt-nlg": "micro-batch is not printed",
+    "whole-runs": "one scorable row",
+    "libai": "chip is not stated",
+    "vtrain-one-node": "does not look like raw timings: an additive formula reproduces it almost exactly",
+}
+"""Groups that are scored but that no constant was fitted to, with the reason. Groups with fewer than six
+scorable rows are left out of the fit as well."""
+
+
+def load(path: Path | None = None) -> list[dict[str, str]]:
+    """Read a table of measurements; the catalogue's own unless a file is given.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, or a needed column is missing.
+    """
+    path = path or CATALOGUE
+    rows = []
+    for line, row in reader.rows(path):
+        if not rows:
+            express.check_columns(list(row), path.name)
+        row["_line"] = str(line)
+        rows.append(row)
+    if not rows:
+        raise DataError(path.name, None, "the file holds no measurements")
+    return rows
+
+
+def expressed(rows: list[dict[str, str]], file: str) -> tuple[list[Job], list[dict[str, str]]]:
+    """Express rows as jobs; return them and, with its reason, every row that was skipped."""
+    jobs, skipped = [], []
+    for row in rows:
+        try:
+            jobs.append(express.express(row))
+        except Skip as reason:
+            skipped.append({"id": row["id"], "source": row.get("source", ""), "group": express.group(row), "reason": str(reason)})
+        except CutlineError as error:
+            if isinstance(error, DataError):
+                raise
+            skipped.append({"id": row["id"], "source": row.get("source", ""), "group": express.group(row), "reason": f"line {row['_line']}: {error}"})
+    if not jobs:
+        raise DataError(file, None, f"none of {len(rows)} rows can be expressed; the first says: {skipped[0]['reason']}")
+    return jobs, skipped
+
+
+def without_of(group: str) -> str:
+    """Return the constants column that is blind to a group."""
+    group = "vtrain" if group == "vtrain-one-node" else group
+    row = table.table()["gemm_gain", ""]
+    return group if group in row.values else "shipped"
+
+
+def unmeasured(jobs: list[Job], without: str) -> Array:
+    """Return per row the share of (chip family, stack) that no fitted row covers."""
+    known = table.table()
+
+    def seen(name: str, scope: str) -> bool:
+        row = known.get((name, scope))
+        return row is not None and without in row.values
+
+    return np.array([
+        0.5 * (not seen("gemm_fraction", f"family {j.family}")) + 0.5 * (not seen("compute", f"stack {j.stack.name}")) for j in jobs
+    ])
+
+
+def predict(jobs: list[Job], without: str, changes: dict[str, float] | None = None) -> tuple[Estimate, Array]:
+    """Return the estimate of each job and the half width of its interval (log)."""
+    e = fitting.predict(jobs, fitting.constants_of(jobs, without, changes))
+    _, rates, _ = fitting.columns_of(jobs)
+    loose = np.array([float(len(j.loose)) for j in jobs])
+    servers = np.array([j.chips for j in jobs]) / rates.domain
+    x = interval.features(e, rates, loose, unmeasured(jobs, without), servers)
+    return e, interval.half_width(x, without, calibrated=changes is not None)
+
+
+def score(
+    path: Path | None = None,
+    calibrate: int = 0,
+    changes: dict[str, float] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Predict every row of a table and compare.
+
+    Parameters
+    ----------
+    path : Path, optional
+        Table with the columns of docs/measurements.md; the catalogue's own unless given.
+    calibrate : int
+        Fit the four constants of `fitting.CALIBRATED` on so many rows of each group, picked by
+        `fitting.pick`, and score the others; 0 scores all rows blind.
+    changes : dict, optional
+        Multipliers from `cutline calibrate`, applied to every row.
+
+    Returns
+    -------
+    dict
+        `rows`, `summary`, `skipped`, `calibrated_on`; keys as in docs/json.md.
+    """
+    if calibrate < 0 or calibrate == 1:
+        raise CutlineError(f"calibrate must be 0 or at least 2 rows; got {calibrate}")
+    jobs, skipped = expressed(load(path), (path or CATALOGUE).name)
+    groups = sorted({j.group for j in jobs})
+    rows: list[dict[str, Any]] = []
+    used: dict[str, Any] = {}
+    for done, group in enumerate(groups):
+        members = [j for j in jobs if j.group == group]
+        without = without_of(group)
+        found = changes
+        if calibrate:
+            picked = fitting.pick(members, without, calibrate)
+            if len(members) <= len(picked) or len(picked) < 2:
+                skipped += [{"id": j.id, "source": j.source, "group": group, "reason": f"{group} has too few rows to calibrate"} for j in members]
+                continue
+            found = fitting.calibrate(picked, without)
+            used[group] = {"rows": [j.id for j in picked], "multipliers": found}
+            members = [j for j in members if j not in picked]
+        e, width = predict(members, without, found)
+        rows += [row_of(j, float(t), float(w), without) for j, t, w in zip(members, e.step_s, width, strict=True)]
+        if progress:
+            progress(done + 1, len(groups))
+    return {"rows": rows, "summary": summary(rows), "skipped": skipped, "calibrated_on": used}
+
+
+def row_of(j: Job, step_s: float, width: float, without: str) -> dict[str, Any]:
+    """Return one scored row, in the unit of its own metric."""
+    ratio = step_s / j.measured_step_s
+    faster_is_more = j.metric != "step_time_s"
+    in_metric = (lambda r: j.measured / r) if faster_is_more else (lambda r: j.measured * r)
+    ends = sorted((in_metric(ratio * np.exp(-width)), in_metric(ratio * np.exp(width))))
+    return {
+        "id": j.id, "source": j.source, "group": j.group, "metric": j.metric, "chip": j.chip, "stack": j.stack.name,
+        "predicted": float(in_metric(ratio)), "low": float(ends[0]), "high": float(ends[1]), "measured": j.measured,
+        "error": float(ratio - 1.0), "constants": "shipped" if without == "shipped" else f"without {without}",
+        "assumed": j.assumed,
+    }
+
+
+def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return per group the errors of the step time: n, median, mean, bias, 90th percentile, share inside."""
+    out = []
+    for group in sorted({r["group"] for r in rows}):
+        mine = [r for r in rows if r["group"] == group]
+        error = np.array([r["error"] for r in mine])
+        inside = [r["low"] <= r["measured"] <= r["high"] for r in mine]
+        out.append({
+            "group": group, "n": len(mine), "median": float(np.median(abs(error))), "mean": float(np.mean(abs(error))),
+            "bias": float(np.median(error)), "p90": float(np.quantile(abs(error), 0.9)), "inside": float(np.mean(inside)),
+        })
+    return out
