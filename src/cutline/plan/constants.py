@@ -21,6 +21,20 @@ HEADER = ["name", "scope", "transform", "prior", "doubt", "source", "note", "shi
 FIELDS = tuple(f.name for f in fields(Constants))
 
 
+CALIBRATED: dict[str, tuple[float, tuple[str, ...]]] = {
+    "compute": (0.05, ("compute",)),
+    "communication": (0.25, ("communication",)),
+    "elementwise": (0.2, ("elementwise", "logit_bytes")),
+    "host": (0.8, ("host_layer_s", "host_micro_s", "step_s")),
+}
+"""The four factors that a user's own measured steps may move: doubt (log) and the constants they multiply."""
+
+
+def multiplied(c: Constants, factors: dict[str, Any]) -> Constants:
+    """Return constants with the factors of CALIBRATED applied."""
+    return c.replace(**{field: getattr(c, field) * factor for name, factor in factors.items() for field in CALIBRATED[name][1]})
+
+
 @dataclass(frozen=True)
 class Row:
     """One constant in one scope; `prior` None centres it on the next wider scope."""
@@ -122,7 +136,7 @@ def constants(
     without : str
         Leave out this group of measurements (a blind prediction), or `shipped`.
     changes : dict, optional
-        Calibrated multipliers by name.
+        Calibrated factors, by the names of CALIBRATED.
     """
     known = table()
     applicable = scopes(stack, family, precision, recipe)
@@ -135,9 +149,7 @@ def constants(
     found["selective_products"] = 0.5 if stack.per_op_recompute else 0.0
     if not stack.broadcast:
         found["broadcast_s"] = 0.0
-    for name, number in (changes or {}).items():
-        found[name] = found[name] * number
-    return Constants(**found)
+    return multiplied(Constants(**found), changes or {})
 
 
 def stacked(parts: list[Constants]) -> Constants:

@@ -14,12 +14,17 @@ from cutline.core.errors import CutlineError, DataError, UnknownName
 from cutline.facts import reader
 from cutline.facts.chips import Chip, chip
 from cutline.facts.models import model
-from cutline.plan import machine
+from cutline.plan import constants, machine, memory
+from cutline.plan.columns import Rates, Shape, Strategy
 from cutline.plan.stacks import Stack, stack_of
+from cutline.plan.training import linear_params
 
 Row = dict[str, str]
 LORA = re.compile(r"lora|p-?tuning|\bsft\b|fine-?tun.*packed", re.I)
 
+
+CLEAR_OVERFLOW = 1.5
+"""Predicted over available memory at which an unstated recompute cannot have been `none`."""
 
 MACHINES = {
     "ascend 910b (atlas 800t a2)": ("Ascend-910B3", "Atlas 800T A2 taken as 910B3"),
@@ -277,11 +282,13 @@ def express(row: Row) -> Job:
             assumed.append("vpp 2")
     zero, shard = _zero(row, stack, pp)
     ranks = dp * cp
-    shard = min(shard or ranks, ranks)
+    shard = ranks if shard is None or shard == dp else min(shard, ranks)  # FSDP shards over cp ranks too
     note = row.get("note", "")
     sp = float(stack.sequence_parallel) if tp > 1 else 0.0
     if "sequence parallelism" in note or "use_seq_parallel" in note:
         sp = 1.0 if tp > 1 and not re.search(r"no sequence parallelism|use_seq_parallel=(False|None)", note) else 0.0
+    elif stack.name == "megatron-2021" and recompute == "selective":
+        sp = float(tp > 1)  # the two came together (korthikanti-2022)
     per_node = number(row, "chips_per_node", part.get("node", default=8.0))
     out = machine.network_bytes_per_s(row.get("interconnect_scaleout", ""), per_node)
     rates = machine.rates(part, precision, out)
@@ -305,8 +312,35 @@ def express(row: Row) -> Job:
         ),
         assumed=assumed, loose=loose,
     )
+    _make_fit(job)
     job.measured_step_s = step_of(row, job)
     return job
+
+
+def _make_fit(job: Job) -> None:
+    """Change settings that the source does not state until the run fits its memory: it did run.
+
+    First smaller micro-batches, then selective, then full recompute. Stated settings stay. The memory model
+    knows neither activation offload nor 8-bit parameters, so recompute changes only on a clear overflow.
+    """
+    s = job.strategy
+    base = constants.constants(job.stack, job.family, job.precision, job.recipe)
+    shape, rates = Shape(**job.shape), Rates(**job.rates)
+
+    def fits(slack: float) -> bool:
+        need = memory.training_bytes(shape, rates, base, Strategy(**s), linear_params(shape))["memory_bytes"]
+        return bool(need <= slack * rates.memory_bytes)
+
+    before = dict(s)
+    while "micro_batch" in job.loose and not fits(1.0) and s["micro_batch"] >= 2 and s["micro_batch"] % 2 == 0:
+        s["micro_batch"], s["micro_batches"] = s["micro_batch"] / 2, s["micro_batches"] * 2
+    for selective, full in ((1.0, 0.0), (0.0, 1.0)):
+        if "recompute" in job.loose and not fits(CLEAR_OVERFLOW) and not s["full"]:
+            s["selective"], s["full"] = selective, full
+    if s != before:
+        job.assumed.append(
+            f"to fit the memory: micro_batch {s['micro_batch']:g}, recompute {'full' if s['full'] else 'selective' if s['selective'] else 'none'}"
+        )
 
 
 def step_of(row: Row, job: Job) -> float:

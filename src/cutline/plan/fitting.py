@@ -163,9 +163,9 @@ def fit(jobs: list[Job], most_steps: int = 40) -> dict[tuple[str, str], float]:
     return {k: float(back(v, t)) for k, v, t in zip(design.keys, found.x, design.transforms, strict=True)}
 
 
-CALIBRATED = {"compute": 0.06, "communication": 0.25, "host_layer_s": 0.5, "step_s": 0.8}
-"""The four constants that a user's own rows may move, with the doubt (log) of their blind values."""
-ROW_SCALE = 0.08
+CALIBRATED = {name: doubt for name, (doubt, _) in table.CALIBRATED.items()}
+"""The factors that `calibrate` moves, with the doubt (log) of their blind value 1."""
+ROW_SCALE = 0.05
 """Residual scale of rows of one stack on one cluster."""
 
 
@@ -182,7 +182,7 @@ def pick(jobs: list[Job], without: str, n: int = 5) -> list[Job]:
     t0 = np.log(predict(ordered, base).step_s)
     columns = []
     for name, doubt in CALIBRATED.items():
-        moved = base.replace(**{name: getattr(base, name) * np.exp(0.01)})
+        moved = table.multiplied(base, {name: np.exp(0.01)})
         columns.append((np.log(predict(ordered, moved).step_s) - t0) / 0.01 * doubt / ROW_SCALE)
     jacobian = np.stack(columns, axis=-1)
     information = np.eye(len(CALIBRATED))
@@ -197,10 +197,10 @@ def pick(jobs: list[Job], without: str, n: int = 5) -> list[Job]:
 
 
 def calibrate(jobs: list[Job], without: str = "shipped") -> dict[str, float]:
-    """Return multipliers on the constants of CALIBRATED that fit a few measured steps of one stack.
+    """Return the factors of CALIBRATED that fit a few measured steps of one stack.
 
-    A constant moves only as far as the rows insist: the blind value is the mean of its prior. With no bias in
-    the rows all multipliers stay near 1.
+    Maximum a posteriori with the blind value as prior mean, so a factor moves only as far as the rows insist;
+    a Cauchy loss, so that one odd row of five does not drag the others.
     """
     from scipy.optimize import least_squares
 
@@ -212,9 +212,10 @@ def calibrate(jobs: list[Job], without: str = "shipped") -> dict[str, float]:
     doubt = np.array(list(CALIBRATED.values()))
 
     def residuals(y: Array) -> Array:
-        moved = base.replace(**{n: getattr(base, n) * np.exp(v) for n, v in zip(names, y, strict=True)})
-        r = (np.log(estimate(shape, rates, machine.power_scaled(moved, own, reference), strategy).step_s) - measured) / ROW_SCALE
-        return np.concatenate([np.sign(r) * np.sqrt(2.0 * (np.sqrt(1.0 + r * r) - 1.0)), y / doubt])
+        moved = table.multiplied(base, {n: np.exp(v) for n, v in zip(names, y, strict=True)})
+        step_s = estimate(shape, rates, machine.power_scaled(moved, own, reference), strategy).step_s
+        r = (np.log(step_s) - measured) / ROW_SCALE
+        return np.concatenate([np.sign(r) * np.sqrt(np.log1p(r * r)), y / doubt])
 
     found = least_squares(residuals, np.zeros(len(names)), max_nfev=60)
     return {n: float(np.exp(v)) for n, v in zip(names, found.x, strict=True)}

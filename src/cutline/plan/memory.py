@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from cutline.physics.pipelines import in_flight
-from cutline.plan.columns import Constants, Shape, Strategy
+from cutline.plan.columns import Constants, Rates, Shape, Strategy
 
 GIB = 2.0**30
 RESERVE_BYTES = 3.0 * GIB
@@ -16,7 +16,7 @@ FRAGMENTATION = 1.06
 """Allocator share on top of live activations and gradients."""
 
 
-def activation_bytes(shape: Shape, c: Constants, s: Strategy) -> tuple[Any, Any]:
+def activation_bytes(shape: Shape, rates: Rates, c: Constants, s: Strategy) -> tuple[Any, Any]:
     """Bytes saved for backward by one layer and one micro-batch: as the strategy recomputes, and all of it.
 
     Returns
@@ -26,16 +26,21 @@ def activation_bytes(shape: Shape, c: Constants, s: Strategy) -> tuple[Any, Any]
 
     Notes
     -----
-    16-bit elements: inputs of both norms and of the first matrices (residual width, split only under sequence
-    parallelism), q, k, v, attention output, feed-forward inner values. Unfused attention adds five bytes per
-    score (softmax output, mask, dropout output). With GELU and no gate this is 34 s b h + 5 a s^2 b, less the
-    dropout masks. Source: korthikanti-2022 eq. 1 to 4.
+    Residual width (split only under sequence parallelism): inputs of both norms in 16 bits, inputs of the two
+    first matrices in the format of the linear layers, dropout masks of one byte. Split by tp: q, k, v and
+    attention output in 16 bits, feed-forward inner values in 16 bits and the input of the last matrix in its
+    format; a narrow format keeps a copy of the attention output. Unfused attention adds five bytes per score
+    (softmax output, mask, dropout output). In 16 bits with dropout, GELU and no gate this is korthikanti-2022
+    eq. 1 to 4: 34 s b h + 5 a s^2 b.
     """
     tokens = s.micro_batch * shape.seq / s.cp
     split = np.where(s.sequence_parallel > 0, s.tp, 1.0)
-    wide = 2.0 * shape.hidden * 5.0 / split
+    element = rates.linear_bytes
+    q = shape.heads * shape.head_dim / s.tp
     kv = np.maximum(shape.kv_heads / s.tp, 1.0) * shape.head_dim
-    narrow = 2.0 * (2.0 * shape.heads * shape.head_dim / s.tp + 2.0 * kv + shape.ffn * (2.0 + shape.gated) / s.tp)
+    f = shape.ffn / s.tp
+    wide = shape.hidden * (4.0 + 2.0 * element + 2.0 * c.dropout) / split
+    narrow = 2.0 * (2.0 * q + 2.0 * kv) + np.where(element < 2, q * element, 0.0) + f * (2.0 * (1.0 + shape.gated) + element)
     scores = np.where(c.unfused > 0, 5.0 * shape.heads / s.tp * shape.seq, 0.0)
     whole = tokens * (wide + narrow + scores)
     light = tokens * np.where(c.selective_products > 0, wide * 0.6 + narrow * 0.5, wide + narrow)
@@ -44,7 +49,7 @@ def activation_bytes(shape: Shape, c: Constants, s: Strategy) -> tuple[Any, Any]
     return s.full * boundary + (1.0 - s.full) * partial, whole
 
 
-def training_bytes(shape: Shape, c: Constants, s: Strategy, layer_params: Any) -> dict[str, Any]:
+def training_bytes(shape: Shape, rates: Rates, c: Constants, s: Strategy, layer_params: Any) -> dict[str, Any]:
     """Memory of the fullest chip of each strategy, by term. [bytes]
 
     Weights and gradients in 16 bits with 32-bit main gradients where the stack reduces in 32 bits, 12 bytes
@@ -53,7 +58,7 @@ def training_bytes(shape: Shape, c: Constants, s: Strategy, layer_params: Any) -
     stage are compared, the fullest is reported. Source: zero-paper section 3, korthikanti-2022.
     """
     embedding = shape.vocab * shape.hidden + shape.positions * shape.hidden
-    saved, whole = activation_bytes(shape, c, s)
+    saved, whole = activation_bytes(shape, rates, c, s)
     tokens = s.micro_batch * shape.seq / s.cp
     single = s.pp == 1
     logits = tokens * shape.vocab / s.tp * np.maximum(c.logit_bytes / 6.0, 4.0)

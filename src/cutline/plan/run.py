@@ -67,21 +67,21 @@ class Job:
 def batch_for(tokens_per_step: float, seq: int, chips: int) -> int:
     """Return the sequences of one step: within a tenth of the wanted tokens, divisible as the chips are.
 
-    The largest unit (a divisor of `chips` times a power of two) of which a multiple lies within 10 %.
+    Keeps the largest odd divisor of `chips`, then the largest power of two, of which a multiple lies within 10 %.
 
     Examples
     --------
-    >>> batch_for(4e6, 2048, 2048), batch_for(4e6, 2048, 1000), batch_for(2048, 2048, 64)
-    (2048, 2000, 1)
+    >>> batch_for(4e6, 2048, 2048), batch_for(4e6, 2048, 1000), batch_for(2e6, 2048, 992), batch_for(2048, 2048, 64)
+    (2048, 2000, 992, 1)
     """
     wanted = tokens_per_step / seq
     if wanted < 1.5:
         return 1
-    units = sorted({d << k for d in divisors(chips) for k in range(12) if (d << k) <= 1.1 * wanted}, reverse=True)
-    for unit in units:
-        near = max(1, round(wanted / unit)) * unit
-        if abs(near - wanted) <= 0.1 * wanted:
-            return near
+    for odd in reversed([d for d in divisors(chips) if d % 2]):
+        for k in range(20, -1, -1):
+            near = max(1, round(wanted / (odd << k))) * (odd << k)
+            if abs(near - wanted) <= 0.1 * wanted:
+                return near
     return round(wanted)
 
 
@@ -324,6 +324,11 @@ def plan(j: Job, top: int = 5, objective: str = "time", progress: Callable[[int]
     if top < 1:
         raise CutlineError(f"top must be at least 1; got {top}")
     found = search(j.shape, j.rates, j.constants, j.space, objective_of(j, objective), progress)
+    if not found.searched:
+        raise CutlineError(
+            f"no legal split: {j.group.chips} chips need a data-parallel size that divides the batch of {j.batch} sequences, with tp "
+            f"a divisor of {j.model.heads} heads and pp at most {j.model.layers}; choose batch-tokens as a multiple of {j.seq} x {j.group.chips}"
+        )
     answer: dict[str, Any] = question(j) | {
         "objective": objective, "best": None, "alternatives": [], "pareto": [], "nearest": None,
         "searched": found.searched, "feasible": found.feasible,

@@ -249,7 +249,7 @@ def estimate(shape: Shape, rates: Rates, constants: Constants, strategy: Strateg
     )
     host_part = per * (layer_s - device_f - device_b) + m * c.host_micro_s
     compute_part = m * slowest - tp_part - cp_part - fsdp_part - host_part
-    mem = memory.training_bytes(shape, c, s, linear_params(shape))
+    mem = memory.training_bytes(shape, rates, c, s, linear_params(shape))
     flop = model_flop(shape) * s.dp * s.micro_batch * m
     return Estimate(
         step_s=step_s,

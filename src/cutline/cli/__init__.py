@@ -1,0 +1,60 @@
+"""The command line: reads words, asks `plan` and `facts`, prints the answer as text or as JSON.
+
+Nothing is computed here. `app` lists the commands; `planning`, `catalogue` and `measuring` hold one function
+per command; `inputs` turns words into arguments; `show_*` lay out answers; `words` and `screen` write numbers
+and lines. Imports `plan`, `formats`, `facts` and `core`, all but `core` inside the commands, so that
+`cutline --help` loads neither numpy nor scipy. Nothing imports this package.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; return its exit code: 0 answered, 2 refused input (one line says why), 130 interrupted.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+        Words after `cutline`; those of the process unless given.
+    """
+    import typer
+
+    from cutline.cli.app import app
+    from cutline.core.errors import CutlineError
+
+    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    command = typer.main.get_command(app)
+    usage = typer.BadParameter.__mro__[2]  # click's ClickException, wherever this Typer keeps click
+    try:
+        with command.make_context("cutline", words) as context:
+            command.invoke(context)
+    except typer.Exit as done:
+        return done.exit_code
+    except CutlineError as error:
+        return _refuse(str(error))
+    except (KeyboardInterrupt, typer.Abort):
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except usage as error:
+        return _refuse(_usage(error))
+    return 0
+
+
+def _refuse(message: str) -> int:
+    """Print one line on stderr; return the exit code of refused input."""
+    print("error:", " ".join(message.split()), file=sys.stderr)
+    return 2
+
+
+def _usage(error: Exception) -> str:
+    """Return a usage error as one sentence that names the command whose help has the cure."""
+    text = str(getattr(error, "format_message", error.__str__)()).strip().rstrip(".")
+    context = getattr(error, "ctx", None)
+    path = getattr(context, "command_path", "cutline")
+    return f"{text[:1].lower()}{text[1:]}; `{path} --help` shows how to call it"

@@ -1,0 +1,167 @@
+"""From words of the command line to arguments: numbers, models, stacks, networks. Refuses with the option's name."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cutline.core.errors import CutlineError, DataError, UnknownName, suggestions
+from cutline.core.units import count
+
+if TYPE_CHECKING:
+    from cutline.facts.models import Model
+    from cutline.plan.stacks import Stack
+
+MOST = 1e18
+"""No count of a training run is larger; a number above it is a slip."""
+MULTIPLIERS = (0.1, 10.0)
+"""Range of a calibrated multiplier; one outside it says that the rows were not what they seemed."""
+NETWORK = re.compile(r"(?:[1-9]\d*\s*x\s*)?[1-9]\d*\s*Gb/s(?:\s+per\s+(?:chip|GPU|NPU|server|node))?")
+
+
+class Chosen(NamedTuple):
+    """A software stack and its calibrated multipliers, as `--stack` names them."""
+
+    stack: Stack | None
+    changes: dict[str, float] | None
+    about: dict[str, Any] | None
+    """the content of the stack file, if it was one"""
+
+
+def number(text: str | None, option: str) -> float | None:
+    """Read a count above 0 such as `1.4T`, or None; the message of a refusal names the option.
+
+    Examples
+    --------
+    >>> number("1.4T", "--tokens"), number(None, "--tokens")
+    (1400000000000.0, None)
+    """
+    if text is None:
+        return None
+    found = count(text, option)
+    if not math.isfinite(found) or found > MOST:
+        raise CutlineError(f"{option} must be at most {MOST:.0e}; got '{text}'")
+    return found
+
+
+def whole(text: str, option: str, most: float = 1e12) -> int:
+    """Read a whole number above 0, suffixes allowed.
+
+    Examples
+    --------
+    >>> whole("4k", "--seq")
+    4000
+    """
+    found = number(text, option)
+    assert found is not None
+    if found % 1 or found > most:
+        raise CutlineError(f"{option} must be a whole number of at most {most:,.0f}; got '{text}'")
+    return int(found)
+
+
+def one_of(text: str, option: str, allowed: tuple[str, ...]) -> str:
+    """Return the one of `allowed` that `text` spells, in any case."""
+    word = text.strip().casefold()
+    if word not in allowed:
+        close = suggestions(word, allowed, 1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise CutlineError(f"{option} must be one of {', '.join(allowed)}; got '{text}'{hint}")
+    return word
+
+
+def model_named(name: str) -> Model:
+    """Return the catalogue's model `name`, or the one that a `config.json` or its folder describes."""
+    from cutline.facts.models import model
+
+    if is_file(name):
+        from cutline.formats.huggingface import read_config
+
+        return read_config(name)
+    return model(name)
+
+
+def is_file(name: str) -> bool:
+    """Return whether `name` means a configuration file and not a model of the catalogue."""
+    from cutline.facts import reader
+
+    try:
+        reader.table("models").resolve(name)
+    except UnknownName:
+        return name.casefold().endswith(".json") or Path(name).exists()
+    return False
+
+
+def network(text: str | None) -> str | None:
+    """Return the words of `--network` if they say a rate without doubt."""
+    if text is not None and not NETWORK.fullmatch(text.strip()):
+        raise CutlineError(
+            f"--network must be whole Gb/s above 0 in one direction, such as '400 Gb/s per chip' or "
+            f"'8x200 Gb/s' per server; got '{text}'"
+        )
+    return text
+
+
+def stack_named(text: str | None) -> Chosen:
+    """Return the stack of a name, or of a file that `cutline calibrate` has written."""
+    from cutline.plan.stacks import STACKS
+
+    if text is None:
+        return Chosen(None, None, None)
+    known = STACKS.get(text.strip().casefold())
+    if known is not None:
+        return Chosen(known, None, None)
+    if text.casefold().endswith(".toml") or Path(text).exists():
+        content = read_stack(Path(text))
+        return Chosen(STACKS[content["base"]], content["multipliers"], content)
+    close = suggestions(text, STACKS)
+    hint = f" Did you mean {', '.join(close)}?" if close else ""
+    raise CutlineError(
+        f"no stack named '{text}'.{hint} --stack takes {', '.join(STACKS)}, or a .toml file of `cutline calibrate`"
+    )
+
+
+def read_stack(path: Path) -> dict[str, Any]:
+    """Read and check a stack file: `name`, `base`, `calibrated_on` and the table `multipliers`.
+
+    Raises
+    ------
+    DataError
+        With the file, the key, the rule and the value.
+    """
+    import tomllib
+
+    from cutline.plan.fitting import CALIBRATED
+    from cutline.plan.stacks import STACKS
+
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(str(path), None, f"cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise DataError(path.name, None, "not UTF-8 text; save it as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise DataError(path.name, None, f"not readable as TOML: {error}") from None
+    keys = ("name", "base", "calibrated_on", "multipliers")
+    _known_keys(path, "key", content, keys)
+    for key in ("base", "multipliers"):
+        if key not in content:
+            raise DataError(path.name, None, f"key '{key}' is missing; `cutline calibrate` writes such files")
+    if content["base"] not in STACKS:
+        raise DataError(path.name, None, f"base must be one of {', '.join(STACKS)}; got '{content['base']}'")
+    multipliers = content["multipliers"]
+    if not isinstance(multipliers, dict):
+        raise DataError(path.name, None, f"multipliers must be a table [multipliers]; got '{multipliers}'")
+    _known_keys(path, "multiplier", multipliers, tuple(CALIBRATED))
+    low, high = MULTIPLIERS
+    for name, value in multipliers.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low < value < high:
+            raise DataError(path.name, None, f"multiplier {name} must be a number above {low:g} and below {high:g}; got {value}")
+    return content | {"multipliers": {k: float(v) for k, v in multipliers.items()}}
+
+
+def _known_keys(path: Path, what: str, given: dict[str, Any], known: tuple[str, ...]) -> None:
+    for key in given:
+        if key not in known:
+            raise DataError(path.name, None, f"{what} '{key}' is not known; it must be one of {', '.join(known)}")

@@ -1,0 +1,120 @@
+"""Lines and columns on the terminal: 100 wide at most, no boxes, colour only beside words that say the same."""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WIDTH = 100
+INDENT = "  "
+
+
+def console() -> Console:
+    """Return the console of stdout, at most `WIDTH` columns wide and as wide as that where stdout is a file."""
+    from rich.console import Console
+
+    found = Console(highlight=False, markup=False, emoji=False)
+    found.width = min(WIDTH, found.width) if found.is_terminal else WIDTH
+    return found
+
+
+def print_json(answer: Any) -> None:
+    """Print an answer as JSON; a number that JSON cannot hold is a bug and raises."""
+    sys.stdout.write(json.dumps(answer, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def line(text: str = "", style: str = "", hang: int = 0) -> None:
+    """Print one indented line, wrapped with `hang` more columns on the lines that follow."""
+    out = console()
+    wrapped = textwrap.wrap(
+        text, out.width, initial_indent=INDENT, subsequent_indent=INDENT + " " * hang,
+        break_long_words=False, break_on_hyphens=False,
+    )
+    out.print("\n".join(wrapped), style=style or None, soft_wrap=True)
+
+
+def items(lead: str, said: Sequence[str], gap: str = "   ", style: str = "") -> None:
+    """Print items after a lead; what does not fit goes on under the first item, no item is torn."""
+    out = console()
+    start = INDENT + lead
+    rows, row = [], start
+    for item in said:
+        more = row + (gap if row.strip() and row != start else "") + item
+        if len(more) > out.width and row.strip() and row != start:
+            rows.append(row)
+            more = " " * len(start) + item
+        row = more
+    out.print("\n".join([*rows, row]), style=style or None, soft_wrap=True)
+
+
+def ends(left: str, right: str) -> None:
+    """Print a line with words at both ends, or two lines where they do not fit."""
+    out = console()
+    room = out.width - len(INDENT) - len(left) - len(right)
+    if room >= 2:
+        out.print(INDENT + left + " " * room + right, style="dim", soft_wrap=True)
+    else:
+        line(left, "dim")
+        line(right, "dim")
+
+
+def columns(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
+    """Print aligned columns; those numbered in `right` are set flush right, the last one wraps."""
+    from rich.padding import Padding
+    from rich.table import Table
+
+    table = Table(box=None, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for i, title in enumerate(head):
+        last = i == len(head) - 1
+        table.add_column(
+            title, justify="right" if i in right else "left", no_wrap=not last, overflow="fold" if last else "ellipsis"
+        )
+    for row in rows:
+        table.add_row(*row)
+    out = console()
+    with out.capture() as captured:
+        out.print(Padding(table, (0, 0, 0, len(INDENT))))
+    text = "\n".join(r.rstrip() for r in captured.get().splitlines())
+    sys.stdout.write(text + "\n")
+
+
+@contextmanager
+def progress(label: str) -> Iterator[Callable[..., None]]:
+    """Give a function `tick(done, total=None)` that draws a bar on stderr once a second has passed.
+
+    Draws only where stderr is a terminal; the bar goes away when the work is done.
+    """
+    if not sys.stderr.isatty():
+        yield lambda done, total=None: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    bar = Progress(
+        TextColumn(label), BarColumn(), TextColumn("{task.completed:,.0f}"), TimeElapsedColumn(),
+        console=Console(stderr=True), transient=True,
+    )
+    task = bar.add_task(label, total=None)
+    start = time.monotonic()
+    running = False
+
+    def tick(done: int, total: int | None = None) -> None:
+        nonlocal running
+        if not running and time.monotonic() - start > 1.0:
+            bar.start()
+            running = True
+        bar.update(task, completed=done, total=total)
+
+    try:
+        yield tick
+    finally:
+        if running:
+            bar.stop()

@@ -1,0 +1,140 @@
+"""Lays out the answers of `chips`, `chip`, `models` and `model`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cutline.cli import screen, words
+from cutline.cli.words import digits, gigabytes, large, percent
+
+Answer = dict[str, Any]
+NOT_SHAPE = {
+    "name", "kind", "sources", "published_parameters", "published_active", "tokens",
+}
+"""Fields of a model that the lines above its shape have said."""
+
+
+def per(value: float | None, unit: float, ending: str) -> str:
+    """Write a number in a unit, or a dash if it is not known."""
+    return "-" if value is None else f"{digits(value / unit)} {ending}"
+
+
+def chips(answer: Answer) -> None:
+    """Print the answer of `cutline chips`."""
+    rows = []
+    for c in answer["chips"]:
+        peak = per(c["bf16_dense_flop_per_s"], 1e12, "TFLOP/s")
+        if "fp16_dense_flop_per_s" in c:
+            peak = per(c["fp16_dense_flop_per_s"], 1e12, "fp16   ")
+        memory = "-" if c["memory_bytes"] is None else f"{gigabytes(c['memory_bytes'])} GB"
+        rate, link = (per(c[k], 1e9, "GB/s") for k in ("memory_bytes_per_s", "scale_up_bytes_per_s"))
+        power = per(c["power_w"], 1, "W")
+        rows.append([c["name"], c["maker"], c["released"][:7] or "-", peak, memory, rate, link, power])
+    head = ["name", "maker", "released", "bf16 dense", "memory", "rate", "link", "power"]
+    screen.columns(head, rows, right=(3, 4, 5, 6, 7))
+    screen.line()
+    screen.line(
+        f"{len(rows)} chips; link: scale-up, one direction, per chip; fp16: TFLOP/s of a part without a bf16 figure; "
+        "-: no claim. `cutline chip NAME` shows every claim with its source."
+    )
+    screen.line(words.version(), "dim")
+
+
+def chip(answer: Answer) -> None:
+    """Print the answer of `cutline chip`."""
+    used = {(c["field"], c["item"]): c["value"] for c in answer["claims"] if c["used"]}
+    wanted = [("peak", "bf16-dense", "bf16 dense"), ("memory", "", ""), ("memory_rate", "", ""),
+              ("link", "scale-up", "scale-up"), ("power", "", "")]
+    said = [f"{used[f, i]} {name}".strip() for f, i, name in wanted if (f, i) in used]
+    origin = [used[k] for k in (("maker", ""), ("released", "")) if k in used]
+    screen.line()
+    screen.line(f"{answer['name']} ({', '.join(origin)}): {', '.join(said)}", "bold", hang=2)
+    screen.line()
+    claims(answer["claims"])
+
+
+def claims(found: list[Answer]) -> None:
+    """Print claims, losing ones below the one that is used, and the sources they name."""
+    rows = []
+    for c in found:
+        fact = f"{c['field']} {c['item']}".strip() if c["used"] else "  not used"
+        source = c["source"] + (f": {c['note']}" if c["note"] else "")
+        rows.append([fact, c["value"] if len(c["value"]) <= 28 else c["value"][:25] + "...", c["date"] or "-", c["tier"], source])
+    screen.columns(["fact", "value", "date", "tier", "source and note"], rows)
+    guesses = sum(c["tier"] == "guess" for c in found)
+    losing = sum(not c["used"] for c in found)
+    screen.line()
+    screen.line(
+        f"{len(found)} claims, {losing} not used because a more trusted or later one is there, {guesses} guesses. "
+        "Order of trust: sheet, vendor, measured, filing, press, guess."
+    )
+    screen.line()
+    for c in {c["source"]: c for c in found}.values():
+        screen.line(f"{c['source']}: {c['title']}", hang=2)
+        if c["url"]:
+            screen.line(f"  {c['url']}", "dim")
+    screen.line(words.version(), "dim")
+
+
+def models(answer: Answer) -> None:
+    """Print the answer of `cutline models`."""
+    rows = []
+    for m in answer["models"]:
+        size, active, tokens = (large(m[k]) if m[k] else "-" for k in ("parameters", "active", "tokens"))
+        layers, hidden, context = (f"{m[k]:,}" if m[k] else "-" for k in ("layers", "hidden", "context"))
+        rows.append([m["name"], m["maker"], m["released"][:7] or "-", m["kind"], size, active, layers, hidden, context, tokens])
+    head = ["name", "maker", "released", "kind", "size", "active", "layers", "hidden", "seq", "tokens"]
+    screen.columns(head, rows, right=(4, 5, 6, 7, 8, 9))
+    screen.line()
+    screen.line(f"{len(rows)} models; -: not published. `cutline model NAME` shows the shape with its sources.")
+    screen.line(words.version(), "dim")
+
+
+def model(answer: Answer) -> None:
+    """Print the answer of `cutline model`."""
+    shape, count = answer["shape"], answer["parameters"]
+    said = f"{large(count['total'])} parameters"
+    if count["active"] != count["total"]:
+        said += f", {large(count['active'])} used per token"
+    if shape["published_parameters"]:
+        said += f" (published: {large(shape['published_parameters'])})"
+    screen.line()
+    screen.line(f"{answer['name']}: {said}, {shape['kind']}, {shape['layers']} layers of width {shape['hidden']:,}", "bold")
+    if shape["tokens"]:
+        screen.line(f"trained on {large(shape['tokens'])} tokens")
+    screen.line()
+    _parameters(shape, count)
+    screen.line()
+    values = [f"{k} {_value(v)}" for k, v in shape.items() if k not in NOT_SHAPE and v]
+    screen.items("shape: ", values)
+    screen.line()
+    if answer["claims"]:
+        claims(answer["claims"])
+        return
+    screen.items("keys used: ", [f"{k} {_value(v)}" for k, v in answer["used"].items()])
+    assumed = [f"{k} {_value(v)}" for k, v in answer["assumed"].items()] or ["nothing"]
+    screen.items("assumed, as the class does: ", assumed)
+    screen.line(words.version(), "dim")
+
+
+def _parameters(shape: Answer, count: Answer) -> None:
+    """Print the parameters by part, all layers of a kind together; they sum to the total."""
+    sparse = shape["layers"] - shape["dense_layers"] if shape["experts"] else 0
+    parts = {
+        "embedding": count["embedding"],
+        "attention": shape["layers"] * count["attention_layer"],
+        "feed-forward": (shape["layers"] - sparse) * count["ffn_layer"],
+        "experts and routers": sparse * count["moe_layer"],
+        "norms": count["norms"],
+        "output head": count["head"],
+        "other": count["other"],
+    }
+    rows = [[k, f"{v:,}", percent(v / count["total"], 1), ""] for k, v in parts.items() if v]
+    rows.append(["total", f"{count['total']:,}", percent(1.0, 1), ""])
+    screen.columns(["part", "parameters", "share", ""], rows, right=(1, 2))
+
+
+def _value(v: Any) -> str:
+    if isinstance(v, bool) or v is None:
+        return {True: "yes", False: "no", None: "none"}[v]
+    return f"{v:,}" if isinstance(v, int) and v >= 10000 else str(v)

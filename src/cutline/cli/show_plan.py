@@ -1,0 +1,198 @@
+"""Lays out the answers of `plan` and `estimate`: verdict, table, why, doubt, sources."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cutline.cli import screen, words
+from cutline.cli.words import digits, gigabytes, large, percent
+
+Answer = dict[str, Any]
+
+
+def plan(answer: Answer, seconds: float, sources: bool) -> None:
+    """Print the answer of `cutline plan`, which took `seconds`."""
+    screen.line()
+    if answer["best"] is None:
+        _nothing_fits(answer)
+    else:
+        headline(answer["best"])
+        screen.line()
+        _plans(answer)
+        screen.items("best in full: ", words.strategy_in_full(answer["best"]["strategy"]).split("; "))
+        screen.line()
+        _why(answer)
+    _doubt(answer)
+    screen.ends(
+        f"searched {answer['searched']:,} strategies, {answer['feasible']:,} fit, in {seconds:.1f} s", words.version()
+    )
+    source_lines(answer, sources)
+
+
+def estimate(answer: Answer, sources: bool) -> None:
+    """Print the answer of `cutline estimate`."""
+    best = answer["best"]
+    screen.line()
+    if not best["fits"]:
+        need, limit = gigabytes(best["memory_bytes"]), gigabytes(best["memory_limit_bytes"])
+        screen.line(f"Does not fit: it needs {need} GB per chip, and a plan may fill 94 % of {limit} GB. If it did fit:", "bold")
+    headline(best)
+    screen.line(words.strategy_in_full(best["strategy"]))
+    screen.line()
+    _time_parts(best)
+    screen.line()
+    _memory_parts(best)
+    screen.line()
+    _why(answer)
+    _doubt(answer)
+    screen.ends("one strategy, as given", words.version())
+    source_lines(answer, sources)
+
+
+def headline(best: Answer) -> None:
+    """Print the verdict: time with its interval, speed, energy and money."""
+    if best["days"] is None:
+        said = [
+            f"{digits(best['step_s'])} s per step  ({digits(best['step_s_low'])} to {digits(best['step_s_high'])}, 90 %)"
+        ]
+    else:
+        said = [f"{digits(best['days'])} days  ({digits(best['days_low'])} to {digits(best['days_high'])}, 90 %)"]
+    said += [f"{digits(best['tokens_per_s_per_chip'])} tokens/s/chip", f"MFU {percent(best['mfu'])}"]
+    if best["days"] is not None:
+        said += [f"{large(best['chip_hours'])} chip-hours", words.energy(best["energy_j"])]
+    screen.items("", said, style="bold")
+    if best["cost_usd"] is not None:
+        screen.line(f"{large(best['cost_usd'])} USD, {best['cost_basis']}")
+    elif best["days"] is not None:
+        screen.line(f"no sum of money: {best['cost_basis']}")
+
+
+def _plans(answer: Answer) -> None:
+    """Print the best plan and those that differ from it in kind."""
+    rows = []
+    for run in [answer["best"], *answer["alternatives"]]:
+        time = digits(run["days"]) if run["days"] is not None else f"{digits(run['step_s'])}"
+        memory = f"{gigabytes(run['memory_bytes'])} of {gigabytes(run['memory_limit_bytes'])} GB"
+        rows.append([words.split(run["strategy"]), time, percent(run["mfu"]), memory, words.limits(run["parts_s"])])
+    unit = "days" if answer["tokens"] is not None else "s/step"
+    screen.columns(["plan", unit, "MFU", "memory", "what limits it (share of the step)"], rows, right=(1, 2, 3))
+
+
+def _why(answer: Answer) -> None:
+    """Print what more of each resource would buy, and what was published."""
+    gains = sorted(answer["sensitivity"].items(), key=lambda kv: -kv[1])
+    short = {"scale-out network": "network", "host speed": "host"}
+    screen.items("10 % more of ... buys: ", [f"{short.get(k, k)} {percent(max(v, 0.0), 1)}" for k, v in gains])
+    published(answer)
+
+
+def published(answer: Answer) -> None:
+    """Print what makers said about runs of this model: on the same fleet, else on others."""
+    rows = answer["published"]
+    fleets: dict[tuple[str, Any], list[Answer]] = {}
+    for row in [r for r in rows if r["same"]] or rows:
+        if row["metric"] in words.PUBLISHED:
+            fleets.setdefault((row["chip"], row["chips"]), []).append(row)
+    order = list(words.PUBLISHED)
+    best_first = sorted(fleets.items(), key=lambda kv: min(order.index(r["metric"]) for r in kv[1]))
+    for (chip, chips), said in best_first[:2]:
+        said.sort(key=lambda r: order.index(r["metric"]))
+        numbers = ", ".join(words.PUBLISHED[r["metric"]].format(digits(r["value"])) for r in said[:3])
+        fleet = f"{chips:,} x {chip}" if chips else chip
+        where = "" if said[0]["same"] else f" on {fleet}, not on these chips"
+        screen.line(f"published: {numbers}{where} ({said[0]['title']}, {said[0]['date']})", hang=11)
+    if not best_first:
+        screen.line(f"published: nothing about a run of {answer['model']} is in the catalogue")
+
+
+def _doubt(answer: Answer) -> None:
+    """Print what was asked with its defaults, and what was assumed."""
+    batch = answer["global_batch"] * answer["seq"]
+    asked = [
+        f"{answer['model']} ({large(answer['parameters'])} parameters)",
+        f"{answer['chips']:,} x {answer['chip']}",
+        *([f"{words.plain(answer['tokens'])} tokens"] if answer["tokens"] else []),
+        f"{answer['global_batch']:,} sequences of {answer['seq']:,} tokens per step ({words.plain(batch)})",
+        answer["precision"],
+        f"stack {answer['stack']}" + (" (calibrated)" if answer["calibrated"] else ""),
+    ]
+    screen.line("for: " + ", ".join(asked), hang=5)
+    assumed = list(answer["assumed"])
+    best = answer["best"]
+    if best and best.get("goodput"):
+        assumed.append(f"failures and checkpoints take {percent(1 - best['goodput'], 1)} of the days")
+    if assumed:
+        screen.line("assumed: " + "; ".join(assumed), hang=9)
+    screen.line()
+
+
+def _nothing_fits(answer: Answer) -> None:
+    """Print the nearest miss and what would make it fit."""
+    near = answer["nearest"]
+    if near is None:
+        screen.line(
+            f"Nothing fits: no split of {answer['chips']:,} chips is legal for {answer['model']} with "
+            f"{answer['global_batch']:,} sequences per step; data-parallel ranks must divide the batch, so take "
+            "--batch-tokens that the chips divide, or another number of chips.", "bold",
+        )
+        screen.line()
+        return
+    need, usable = gigabytes(near["memory_bytes"]), gigabytes(near["limit_bytes"])
+    how = words.strategy_in_full(near["strategy"])
+    screen.line(
+        f"Nothing fits: the smallest need is {need} GB per chip ({answer['model']}, {how}); "
+        f"{answer['chip']} has {usable} GB that a plan may fill.", "bold",
+    )
+    if near["would_fit_with"]:
+        screen.line("It would fit with " + ", or with ".join(near["would_fit_with"]) + ".")
+    screen.line()
+
+
+def _time_parts(best: Answer) -> None:
+    """Print the parts of a step; they sum to it."""
+    parts, step = best["parts_s"], best["step_s"]
+    rows = [[words.PARTS[k], f"{v:.4f}", percent(v / step, 1)] for k, v in parts.items() if v > 0]
+    rows.append(["step", f"{step:.4f}", percent(1.0, 1)])
+    screen.columns(["time", "s", "share", ""], [[*r, ""] for r in rows], right=(1, 2))
+    if best["recompute_s"] > 0:
+        screen.line(f"of which {digits(best['recompute_s'])} s repeat forward work")
+
+
+def _memory_parts(best: Answer) -> None:
+    """Print the parts of the fullest chip's memory; the reserve is what is left of their sum."""
+    parts = {k.removesuffix("_bytes"): v for k, v in best["memory_parts_bytes"].items() if k != "memory_bytes"}
+    reserve = best["memory_bytes"] - sum(parts.values())
+    if reserve > 1e6:
+        parts["reserve"] = reserve
+    limit = best["memory_limit_bytes"]
+    rows = [[k, f"{v / 1e9:.2f}", percent(v / limit, 1)] for k, v in parts.items() if v > 0]
+    rows.append(["fullest chip", f"{best['memory_bytes'] / 1e9:.2f}", percent(best["memory_bytes"] / limit, 1)])
+    screen.columns(["memory", "GB", f"of {gigabytes(limit)} GB", ""], [[*r, ""] for r in rows], right=(1, 2))
+
+
+def source_lines(answer: Answer, listed: bool) -> None:
+    """Print how many facts and guesses an answer rests on; all of them if `listed`."""
+    facts = answer["sources"]
+    guesses = [f["what"].removeprefix(answer["chip"]).strip() for f in facts if f["tier"] == "guess"]
+    doubt = f"{len(guesses)} guess{'' if len(guesses) == 1 else 'es'}"
+    named = f" ({', '.join(guesses)})" if guesses else ""
+    cure = "" if listed else ": --sources lists them"
+    screen.line(f"sources: {len(facts) - len(guesses)} facts, {doubt}{named}{cure}", "dim", hang=9)
+    if listed:
+        screen.line()
+        for fact in facts:
+            source(fact)
+        for row in answer["published"]:
+            fleet = f"{row['chips']:,} x {row['chip']}" if row["chips"] else row["chip"]
+            what = f"published {row['metric']} of {answer['model']} on {fleet}"
+            source(row | {"what": what, "value": f"{row['value']:g} {row['unit']}", "tier": "published"})
+
+
+def source(fact: Answer) -> None:
+    """Print one fact: what, value, date, tier; then title and note; then the address, which is never torn."""
+    said = [fact["what"], fact["value"], fact["date"] or "no date", fact["tier"]]
+    screen.items("", [s for s in said if s])
+    about = "; ".join(s for s in (fact["title"], fact["note"]) if s)
+    screen.line("  " + about, "dim", hang=2) if about else None
+    if fact["url"]:
+        screen.line("  " + fact["url"], "dim", hang=2)

@@ -1,0 +1,142 @@
+"""Numbers and names as a reader wants them: three digits that mean something, a unit, nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cutline import __version__, data_version
+
+PARTS = {
+    "compute": "compute",
+    "host": "kernel launch",
+    "tp": "tensor-parallel links",
+    "cp": "context-parallel links",
+    "fsdp": "parameter gathers",
+    "bubble": "bubble",
+    "p2p": "stage-to-stage",
+    "dp": "gradient reduction",
+    "optimizer": "optimizer",
+    "overhead": "stragglers, logging",
+}
+"""Parts of a step as the screen names them."""
+PUBLISHED = {
+    "days": "{} days",
+    "tokens_per_s_per_chip": "{} tokens/s/chip",
+    "chip_hours": "{} chip-hours",
+    "mfu": "MFU {} %",
+    "tflops_per_chip": "{} TFLOP/s/chip",
+    "step_time_s": "{} s per step",
+}
+"""Metrics of published runs, the first ones preferred."""
+
+
+def version() -> str:
+    """Return the line that every answer ends with: code and data."""
+    return f"cutline {__version__}, facts of {data_version}"
+
+
+def digits(x: float, n: int = 3) -> str:
+    """Write a number with `n` digits that mean something, thousands apart, never in powers of ten.
+
+    Examples
+    --------
+    >>> digits(18.506), digits(441.8), digits(1430729.4), digits(0.00377), digits(0), digits(120)
+    ('18.5', '442', '1,430,729', '0.00377', '0', '120')
+    """
+    if x == 0:
+        return "0"
+    size = abs(float(f"{x:.{n}g}"))
+    if size >= 10 ** (n - 1):
+        return f"{x:,.0f}"
+    places = n - 1
+    while size >= 10:
+        size, places = size / 10, places - 1
+    while size < 1 and places < 12:
+        size, places = size * 10, places + 1
+    return f"{x:.{places}f}"
+
+
+def large(x: float) -> str:
+    """Write an amount with M, B or T where that is shorter.
+
+    Examples
+    --------
+    >>> large(909626), large(65.29e9), large(1.4e12), large(8400)
+    ('0.91 M', '65.3 B', '1.40 T', '8,400')
+    """
+    for factor, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M")):
+        if x >= factor:
+            return f"{digits(x / factor)} {letter}"
+    return f"{x / 1e6:.2f} M" if x >= 1e5 else f"{x:,.0f}"
+
+
+def plain(x: float) -> str:
+    """Write a count as a person types it.
+
+    Examples
+    --------
+    >>> plain(1.4e12), plain(4e6), plain(2048)
+    ('1.4T', '4M', '2,048')
+    """
+    for factor, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M")):
+        if x >= factor:
+            return f"{x / factor:.4g}{letter}"
+    return f"{x:,.0f}"
+
+
+def energy(joules: float) -> str:
+    """Write an energy in kWh, MWh or GWh."""
+    kwh = joules / 3.6e6
+    for factor, unit in ((1e7, "GWh"), (1e3, "MWh")):
+        if kwh >= factor:
+            return f"{digits(kwh / (1e6 if unit == 'GWh' else 1e3))} {unit}"
+    return f"{digits(kwh)} kWh"
+
+
+def percent(share: float, places: int = 0) -> str:
+    """Write a share as percent."""
+    return f"{100 * share:.{places}f} %"
+
+
+def gigabytes(x: float) -> str:
+    """Write bytes in GB (10^9), whole from 10 up.
+
+    Examples
+    --------
+    >>> gigabytes(75156615987.2), gigabytes(2.5e9)
+    ('75', '2.5')
+    """
+    return f"{x / 1e9:,.0f}" if x >= 9.95e9 else f"{x / 1e9:.1f}"
+
+
+def split(strategy: dict[str, Any]) -> str:
+    """Write how chips are shared out: `tp 8  pp 4  dp 64`, or `fsdp  dp 2048`."""
+    axes = [f"{axis} {strategy[axis]}" for axis in ("tp", "cp", "pp") if strategy[axis] > 1]
+    kind = ["fsdp"] if strategy["zero"] == 3 else []
+    return "  ".join([*kind, *axes, f"dp {strategy['dp']}"])
+
+
+def strategy_in_full(strategy: dict[str, Any]) -> str:
+    """Write every setting of a strategy in one sentence."""
+    s = strategy
+    said = [split(s).replace("  ", ", ")]
+    if s["pp"] > 1:
+        ends = {s["layers_first"], s["layers_middle"], s["layers_last"]}
+        layers = f"{s['layers_middle']}" if len(ends) == 1 else f"{s['layers_first']}, {s['layers_middle']} ..., {s['layers_last']}"
+        said.append(f"{layers} layers per stage" + (f" in {s['vpp']} chunks" if s["vpp"] > 1 else ""))
+    said.append(f"micro-batch {s['micro_batch']} ({s['micro_batches']} per step)")
+    sharded = f" over {s['shard']}" if s["zero"] and s["shard"] != s["dp"] * s["cp"] else ""
+    said.append(f"ZeRO {s['zero']}{sharded}")
+    if s["tp"] > 1:
+        said.append("sequence parallel" if s["sequence_parallel"] else "no sequence parallel")
+    recompute = s["recompute"]
+    said.append(f"recompute {recompute}" + (" per stage" if "of" in recompute and s["pp"] > 1 else ""))
+    return ", ".join(said)
+
+
+def limits(parts: dict[str, float], most: int = 3, floor: float = 0.01) -> str:
+    """Write the largest parts of a step other than compute, as shares of the step."""
+    step = sum(parts.values())
+    others = sorted(((v / step, k) for k, v in parts.items() if k != "compute"), reverse=True)
+    said = [f"{PARTS[k]} {percent(share)}" for share, k in others[:most] if share >= floor]
+    return ", ".join(said) or "compute alone"
