@@ -24,8 +24,8 @@ FIELDS = tuple(f.name for f in fields(Constants))
 CALIBRATED: dict[str, tuple[float, tuple[str, ...]]] = {
     "compute": (0.05, ("compute",)),
     "communication": (0.25, ("communication",)),
-    "elementwise": (0.2, ("elementwise", "logit_bytes")),
-    "host": (0.8, ("host_layer_s", "host_micro_s", "step_s")),
+    "host": (0.5, ("host_layer_s", "host_micro_s")),
+    "step": (0.8, ("step_s",)),
 }
 """The four factors that a user's own measured steps may move: doubt (log) and the constants they multiply."""
 

@@ -199,8 +199,9 @@ def pick(jobs: list[Job], without: str, n: int = 5) -> list[Job]:
 def calibrate(jobs: list[Job], without: str = "shipped") -> dict[str, float]:
     """Return the factors of CALIBRATED that fit a few measured steps of one stack.
 
-    Maximum a posteriori with the blind value as prior mean, so a factor moves only as far as the rows insist;
-    a Cauchy loss, so that one odd row of five does not drag the others.
+    Maximum a posteriori with the blind value as prior mean, so a factor moves only as far as the rows insist.
+    A smooth-L1 fit comes first; from there a Cauchy loss, as wide as the rows then still scatter, so that one
+    odd row of five does not drag the others.
     """
     from scipy.optimize import least_squares
 
@@ -211,11 +212,20 @@ def calibrate(jobs: list[Job], without: str = "shipped") -> dict[str, float]:
     names = list(CALIBRATED)
     doubt = np.array(list(CALIBRATED.values()))
 
-    def residuals(y: Array) -> Array:
+    def log_error(y: Array) -> Array:
         moved = table.multiplied(base, {n: np.exp(v) for n, v in zip(names, y, strict=True)})
-        step_s = estimate(shape, rates, machine.power_scaled(moved, own, reference), strategy).step_s
-        r = (np.log(step_s) - measured) / ROW_SCALE
+        return np.asarray(np.log(estimate(shape, rates, machine.power_scaled(moved, own, reference), strategy).step_s) - measured)
+
+    def smooth_l1(y: Array) -> Array:
+        r = log_error(y) / ROW_SCALE
+        return np.concatenate([np.sign(r) * np.sqrt(2.0 * (np.sqrt(1.0 + r * r) - 1.0)), y / doubt])
+
+    first = least_squares(smooth_l1, np.zeros(len(names)), max_nfev=60).x
+    scale = max(ROW_SCALE, float(np.median(np.abs(log_error(first)))))
+
+    def cauchy(y: Array) -> Array:
+        r = log_error(y) / scale
         return np.concatenate([np.sign(r) * np.sqrt(np.log1p(r * r)), y / doubt])
 
-    found = least_squares(residuals, np.zeros(len(names)), max_nfev=60)
+    found = least_squares(cauchy, first, max_nfev=60)
     return {n: float(np.exp(v)) for n, v in zip(names, found.x, strict=True)}
