@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from cutline.core.errors import CutlineError
 
 Array = NDArray[np.float64]
+Numbers = Any
+"""What NumPy broadcasts: a number, a nested sequence or an array (its own ArrayLike has no arithmetic)."""
 
 
 def _refuse(name: str, value: NDArray[Any], ok: NDArray[np.bool_], rule: str) -> None:
@@ -18,7 +20,7 @@ def _refuse(name: str, value: NDArray[Any], ok: NDArray[np.bool_], rule: str) ->
     raise CutlineError(f"{name}{where} must be {rule}; got {value.flat[i]}")
 
 
-def at_least(low: float, **values: ArrayLike) -> None:
+def at_least(low: float, **values: Numbers) -> None:
     """Raise CutlineError unless every element of every value is >= `low` (NaN fails).
 
     Examples
@@ -34,7 +36,7 @@ def at_least(low: float, **values: ArrayLike) -> None:
             _refuse(name, value, ok, f"at least {low}")
 
 
-def above(low: float, **values: ArrayLike) -> None:
+def above(low: float, **values: Numbers) -> None:
     """Raise CutlineError unless every element of every value is > `low` (NaN fails)."""
     for name, given in values.items():
         value = np.asarray(given)
@@ -43,7 +45,7 @@ def above(low: float, **values: ArrayLike) -> None:
             _refuse(name, value, ok, f"above {low}")
 
 
-def smooth_max(a: ArrayLike, b: ArrayLike, order: float = 6.0) -> Array:
+def smooth_max(a: Numbers, b: Numbers, order: float = 6.0) -> Array:
     """Maximum of two times that rounds the corner: (a^order + b^order)^(1/order).
 
     Exceeds the true maximum by at most 2^(1/order) - 1 (12 % at order 6), where a = b.
@@ -59,7 +61,7 @@ def smooth_max(a: ArrayLike, b: ArrayLike, order: float = 6.0) -> Array:
     return np.asarray(big * (1.0 + small**order) ** (1.0 / order))
 
 
-def exposed(transfer_s: ArrayLike, window_s: ArrayLike, overlap: ArrayLike) -> Array:
+def exposed(transfer_s: Numbers, window_s: Numbers, overlap: Numbers) -> Array:
     """Time that a transfer adds to the work it runs beside. [s]
 
     A share `overlap` (0 to 1) of the window can hide traffic; what does not fit is exposed, and of what

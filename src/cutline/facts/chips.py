@@ -9,7 +9,17 @@ from cutline.core.errors import CutlineError
 from cutline.facts import reader
 from cutline.facts.reader import Claim
 
-ELEMENT_BYTES = {"fp32": 4.0, "tf32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8": 1.0, "int8": 1.0, "mxfp8": 1.03125, "fp4": 0.5625, "nvfp4": 0.5625}
+ELEMENT_BYTES = {
+    "fp32": 4.0,
+    "tf32": 4.0,
+    "bf16": 2.0,
+    "fp16": 2.0,
+    "fp8": 1.0,
+    "int8": 1.0,
+    "mxfp8": 1.03125,
+    "fp4": 0.5625,
+    "nvfp4": 0.5625,
+}
 """Bytes per element of a number format, scale factors of MX (1/32) and NVFP4 (1/16) blocks included."""
 
 
@@ -43,9 +53,12 @@ class Chip:
         `bf16` and `fp16` stand in for each other (parts without bfloat16 train in fp16); a block format
         (`mxfp8`, `nvfp4`) uses the rate of its width. Raises CutlineError if the part cannot run the format.
         """
-        for item in {"bf16": ("bf16", "fp16"), "fp16": ("fp16", "bf16"), "mxfp8": ("fp8",), "nvfp4": ("fp4",)}.get(
-            precision, (precision,)
-        ):
+        for item in {
+            "bf16": ("bf16", "fp16"),
+            "fp16": ("fp16", "bf16"),
+            "mxfp8": ("fp8",),
+            "nvfp4": ("fp4",),
+        }.get(precision, (precision,)):
             claim = self.facts.get(("peak", f"{item}-dense"))
             if claim is not None:
                 return float(claim.value)

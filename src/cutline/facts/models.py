@@ -213,9 +213,7 @@ def build(name: str, values: dict[str, Any], sources: tuple[str, ...], where: st
             kept[field] = bool(number)
         elif not isinstance(number, str) and not field.startswith("published") and field != "tokens":
             if number != int(number) or number < 0:
-                raise CutlineError(
-                    f"{where}: {name}.{field} must be a whole number from 0 up; got {number:g}"
-                )
+                raise CutlineError(f"{where}: {name}.{field} must be a whole number from 0 up; got {number:g}")
             kept[field] = int(number)
     kind = "moe" if kept.get("experts") else "dense"
     if kept.setdefault("kind", kind) != kind:
@@ -252,9 +250,7 @@ def build(name: str, values: dict[str, Any], sources: tuple[str, ...], where: st
 
 def missing(where: str, name: str, field: str) -> CutlineError:
     """Return the error for a shape that nobody gave."""
-    return CutlineError(
-        f"{where}: {name} has no {field}, so it cannot be counted; add a row for it, with its source"
-    )
+    return CutlineError(f"{where}: {name} has no {field}, so it cannot be counted; add a row for it, with its source")
 
 
 def parameters(model: Model) -> Parameters:
@@ -311,9 +307,7 @@ def parameters(model: Model) -> Parameters:
         + m.other_parameters
     )
     active = total - m.sparse_layers * (moe - moe_active)
-    return Parameters(
-        embedding, attention, ffn, moe, moe_active, norms, head, m.other_parameters, total, active
-    )
+    return Parameters(embedding, attention, ffn, moe, moe_active, norms, head, m.other_parameters, total, active)
 
 
 def grouped_attention(m: Model) -> int:

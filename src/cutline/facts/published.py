@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from cutline.core.errors import DataError
 from cutline.facts import reader
 
 
@@ -15,7 +16,7 @@ def runs() -> list[dict[str, str]]:
     found = []
     for line, row in reader.rows(path):
         if row["source"] not in reader.sources():
-            raise reader.DataError(path.name, line, f"source '{row['source']}' is not in sources.csv")
+            raise DataError(path.name, line, f"source '{row['source']}' is not in sources.csv")
         found.append(row)
     return found
 
@@ -28,9 +29,19 @@ def of(model: str, chip: str, chips: int) -> list[dict[str, Any]]:
             continue
         source = reader.sources()[row["source"]]
         same = row["chip"].casefold() == chip.casefold() and row["n_chips"] in ("", str(chips))
-        out.append({
-            "metric": row["metric"], "value": float(row["value"]), "unit": row["unit"], "chip": row["chip"],
-            "chips": int(float(row["n_chips"])) if row["n_chips"] else None, "same": same, "date": row["date"],
-            "source": row["source"], "title": source.title, "url": source.url, "note": row["note"],
-        })
+        out.append(
+            {
+                "metric": row["metric"],
+                "value": float(row["value"]),
+                "unit": row["unit"],
+                "chip": row["chip"],
+                "chips": int(float(row["n_chips"])) if row["n_chips"] else None,
+                "same": same,
+                "date": row["date"],
+                "source": row["source"],
+                "title": source.title,
+                "url": source.url,
+                "note": row["note"],
+            }
+        )
     return sorted(out, key=lambda r: not r["same"])

@@ -171,7 +171,9 @@ def _checked(table: str, field: str, item: str, text: str, unit: str, schema: di
         return text
     value, dimension = units.read(text, unit)
     if dimension not in rule.dimensions and "any" not in rule.dimensions:
-        raise CutlineError(f"unit '{unit}' measures {dimension}; this field wants {' or '.join(sorted(rule.dimensions))}")
+        raise CutlineError(
+            f"unit '{unit}' measures {dimension}; this field wants {' or '.join(sorted(rule.dimensions))}"
+        )
     if not rule.low <= value <= rule.high:
         raise CutlineError(f"{text} {unit} is outside {rule.low:g} to {rule.high:g} {dimension}")
     return value

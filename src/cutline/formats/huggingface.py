@@ -80,9 +80,7 @@ def reading(source: str | Path | Mapping[str, Any]) -> Reading:
     family = (nested or {}).get("model_type", config.get("model_type"))
     config = {k: v for k, v in config.items() if k != "text_config"} | (nested or {})
     if family is None:
-        raise CutlineError(
-            f'{file}: key \'model_type\' is missing; add it, for instance "model_type": "llama"'
-        )
+        raise CutlineError(f'{file}: key \'model_type\' is missing; add it, for instance "model_type": "llama"')
     if not isinstance(family, str):
         raise CutlineError(f"{file}: key 'model_type' must be a word; got {short(family)}")
     family = TEXT.get(family, family)

@@ -20,9 +20,7 @@ def base(k: Keys) -> Shape:
     hidden, heads = k.number("hidden_size"), k.number("num_attention_heads")
     kv_heads = k.optional("num_key_value_heads", 1) or heads
     if heads % kv_heads:
-        raise k.bad(
-            k.spelling("num_attention_heads"), f"a multiple of num_key_value_heads, {kv_heads}", heads
-        )
+        raise k.bad(k.spelling("num_attention_heads"), f"a multiple of num_key_value_heads, {kv_heads}", heads)
     head_dim = k.optional("head_dim", 1)
     if not head_dim and hidden % heads:
         rule = f"a multiple of num_attention_heads, {heads}, where head_dim is absent"
@@ -77,9 +75,7 @@ def windows(k: Keys, shape: Shape, default: Callable[[int], bool], key: str = "s
     known = {"full_attention": False, "sliding_attention": True, "chunked_attention": True}
     for found in types or []:
         if found not in known:
-            raise k.bad(
-                "layer_types", f"made of {', '.join(known)}", found, "Cutline cannot hold the other kinds"
-            )
+            raise k.bad("layer_types", f"made of {', '.join(known)}", found, "Cutline cannot hold the other kinds")
     narrow = [known[t] for t in types] if types else [default(i) for i in range(shape["layers"])]
     if window and any(narrow):
         shape |= {"window": window, "window_layers": sum(narrow)}

@@ -52,18 +52,14 @@ HARMLESS = frozenset(
 class Keys:
     """A configuration with the defaults of its family; remembers what was read."""
 
-    def __init__(
-        self, config: Mapping[str, Any], defaults: Mapping[str, Any], file: str, family: str
-    ) -> None:
+    def __init__(self, config: Mapping[str, Any], defaults: Mapping[str, Any], file: str, family: str) -> None:
         self.config, self.defaults, self.file, self.family = config, defaults, file, family
         self.used: dict[str, Any] = {}
         self.assumed: dict[str, Any] = {}
 
     def bad(self, key: str, rule: str, value: Any, cure: str = "") -> CutlineError:
         """Return the error that says which key of which file breaks which rule."""
-        return CutlineError(
-            f"{self.file}: key '{key}' must be {rule}; got {short(value)}{'; ' + cure if cure else ''}"
-        )
+        return CutlineError(f"{self.file}: key '{key}' must be {rule}; got {short(value)}{'; ' + cure if cure else ''}")
 
     def raw(self, key: str) -> Any:
         """Return the value under any of the key's spellings, else the family's default, else None.
@@ -76,9 +72,7 @@ class Keys:
         for other, value in stated.items():
             first = next(iter(stated))
             if value != stated[first]:
-                raise self.bad(
-                    other, f"the same as '{first}', {short(stated[first])}", value, "keep one of the two"
-                )
+                raise self.bad(other, f"the same as '{first}', {short(stated[first])}", value, "keep one of the two")
         if found:
             return next(iter(stated.values()), None)
         default = self.defaults.get(key)
@@ -126,9 +120,7 @@ class Keys:
         if value is None or value == []:
             return None
         if not isinstance(value, list) or not all(isinstance(v, kind) for v in value):
-            raise self.bad(
-                self.spelling(key), f"a list of {'words' if kind is str else 'whole numbers'}", value
-            )
+            raise self.bad(self.spelling(key), f"a list of {'words' if kind is str else 'whole numbers'}", value)
         if length is not None and len(value) != length:
             raise self.bad(self.spelling(key), f"a list of {length}, one per layer", value)
         return value

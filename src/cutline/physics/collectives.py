@@ -7,19 +7,18 @@ drives its own network port, so a ring that leaves the domain has `inside` ports
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from cutline.core.numerics import Array
+from cutline.core.numerics import Array, Numbers
 
 
 def gather_s(
-    size_bytes: ArrayLike,
-    n: ArrayLike,
-    inside: ArrayLike,
-    up_bytes_per_s: ArrayLike,
-    out_bytes_per_s: ArrayLike,
-    up_hop_s: ArrayLike = 0.0,
-    out_hop_s: ArrayLike = 0.0,
+    size_bytes: Numbers,
+    n: Numbers,
+    inside: Numbers,
+    up_bytes_per_s: Numbers,
+    out_bytes_per_s: Numbers,
+    up_hop_s: Numbers = 0.0,
+    out_hop_s: Numbers = 0.0,
 ) -> Array:
     """Time of one all-gather, or of one reduce-scatter, of a buffer of `size_bytes`.
 
@@ -64,13 +63,13 @@ def gather_s(
 
 
 def allreduce_s(
-    size_bytes: ArrayLike,
-    n: ArrayLike,
-    inside: ArrayLike,
-    up_bytes_per_s: ArrayLike,
-    out_bytes_per_s: ArrayLike,
-    up_hop_s: ArrayLike = 0.0,
-    out_hop_s: ArrayLike = 0.0,
+    size_bytes: Numbers,
+    n: Numbers,
+    inside: Numbers,
+    up_bytes_per_s: Numbers,
+    out_bytes_per_s: Numbers,
+    up_hop_s: Numbers = 0.0,
+    out_hop_s: Numbers = 0.0,
 ) -> Array:
     """Time of one all-reduce: a reduce-scatter and an all-gather of the same buffer. [s]
 
@@ -79,6 +78,6 @@ def allreduce_s(
     return 2.0 * gather_s(size_bytes, n, inside, up_bytes_per_s, out_bytes_per_s, up_hop_s, out_hop_s)
 
 
-def send_s(size_bytes: ArrayLike, bytes_per_s: ArrayLike, hop_s: ArrayLike = 0.0) -> Array:
+def send_s(size_bytes: Numbers, bytes_per_s: Numbers, hop_s: Numbers = 0.0) -> Array:
     """Time of one point-to-point message. [s]"""
     return np.asarray(np.asarray(size_bytes, float) / bytes_per_s + hop_s)

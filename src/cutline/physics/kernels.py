@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from cutline.core.numerics import Array, smooth_max
+from cutline.core.numerics import Array, Numbers, smooth_max
 
 TILE_M, TILE_N = 128.0, 256.0
 """Output tile of a large matrix product: the biggest tile of today's libraries on every maker's chips."""
 
 
 def gemm_s(
-    m: ArrayLike,
-    n: ArrayLike,
-    k: ArrayLike,
-    flop_per_s: ArrayLike,
-    memory_bytes_per_s: ArrayLike,
-    units: ArrayLike = 0.0,
-    element_bytes: ArrayLike = 2.0,
-    tail: ArrayLike = 0.5,
-    ramp_k: ArrayLike = 0.0,
-    start_s: ArrayLike = 0.0,
+    m: Numbers,
+    n: Numbers,
+    k: Numbers,
+    flop_per_s: Numbers,
+    memory_bytes_per_s: Numbers,
+    units: Numbers = 0.0,
+    element_bytes: Numbers = 2.0,
+    tail: Numbers = 0.5,
+    ramp_k: Numbers = 0.0,
+    start_s: Numbers = 0.0,
 ) -> Array:
     """Time of one dense matrix product C[m, n] = A[m, k] B[k, n].
 
@@ -66,20 +65,20 @@ def gemm_s(
     return np.asarray(smooth_max(compute_s, bytes_s, 4.0) + start_s)
 
 
-def stream_s(size_bytes: ArrayLike, memory_bytes_per_s: ArrayLike) -> Array:
+def stream_s(size_bytes: Numbers, memory_bytes_per_s: Numbers) -> Array:
     """Time of work that reads and writes `size_bytes` of device memory. [s]"""
     return np.asarray(np.asarray(size_bytes, float) / memory_bytes_per_s)
 
 
 def flash_attention_s(
-    tokens: ArrayLike,
-    keys: ArrayLike,
-    heads: ArrayLike,
-    head_dim: ArrayLike,
-    flop_per_s: ArrayLike,
-    ramp_keys: ArrayLike = 0.0,
-    head_dim_power: ArrayLike = 0.0,
-    causal: ArrayLike = 0.5,
+    tokens: Numbers,
+    keys: Numbers,
+    heads: Numbers,
+    head_dim: Numbers,
+    flop_per_s: Numbers,
+    ramp_keys: Numbers = 0.0,
+    head_dim_power: Numbers = 0.0,
+    causal: Numbers = 0.5,
 ) -> Array:
     """Time of the forward core of a fused (flash) attention.
 
@@ -116,13 +115,13 @@ def flash_attention_s(
 
 
 def unfused_attention_s(
-    tokens: ArrayLike,
-    keys: ArrayLike,
-    heads: ArrayLike,
-    head_dim: ArrayLike,
-    flop_per_s: ArrayLike,
-    memory_bytes_per_s: ArrayLike,
-    passes: ArrayLike = 6.0,
+    tokens: Numbers,
+    keys: Numbers,
+    heads: Numbers,
+    head_dim: Numbers,
+    flop_per_s: Numbers,
+    memory_bytes_per_s: Numbers,
+    passes: Numbers = 6.0,
 ) -> Array:
     """Time of the forward core of attention that writes the score matrix out. [s]
 

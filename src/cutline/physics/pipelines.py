@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from cutline.core.numerics import Array
+from cutline.core.numerics import Array, Numbers
 
 
-def pipeline_s(micro_batches: ArrayLike, slowest_s: ArrayLike, sum_s: ArrayLike, interleave: ArrayLike = 1.0) -> Array:
+def pipeline_s(micro_batches: Numbers, slowest_s: Numbers, sum_s: Numbers, interleave: Numbers = 1.0) -> Array:
     """Time of one step of a 1F1B pipeline, interleaved or not.
 
     Parameters
@@ -40,7 +39,7 @@ def pipeline_s(micro_batches: ArrayLike, slowest_s: ArrayLike, sum_s: ArrayLike,
     return np.asarray(np.asarray(micro_batches) * slowest_s + (np.asarray(sum_s) - slowest_s) / np.asarray(interleave))
 
 
-def in_flight(stage: ArrayLike, pp: ArrayLike, micro_batches: ArrayLike, interleave: ArrayLike = 1.0) -> Array:
+def in_flight(stage: Numbers, pp: Numbers, micro_batches: Numbers, interleave: Numbers = 1.0) -> Array:
     """Micro-batches whose activations one stage holds at the peak, in units of whole stages.
 
     1F1B holds pp - stage (stage counted from 0); interleaving adds (pp - 1) / (pp x interleave) of a

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from cutline.core.numerics import Array
+from cutline.core.numerics import Array, Numbers
 
 
 def power_capped_fraction(
-    reference: ArrayLike, j_per_flop: ArrayLike, reference_j_per_flop: ArrayLike, exponent: ArrayLike, ceiling: ArrayLike
+    reference: Numbers,
+    j_per_flop: Numbers,
+    reference_j_per_flop: Numbers,
+    exponent: Numbers,
+    ceiling: Numbers,
 ) -> Array:
     """Sustained share of the peak rate for a chip with another power budget than its family's reference part.
 
@@ -46,12 +49,12 @@ def power_capped_fraction(
     return np.asarray(ceiling * x / (1.0 + x**8) ** 0.125)
 
 
-def energy_j(chips: ArrayLike, power_w: ArrayLike, time_s: ArrayLike, server_factor: ArrayLike, pue: ArrayLike) -> Array:
+def energy_j(chips: Numbers, power_w: Numbers, time_s: Numbers, server_factor: Numbers, pue: Numbers) -> Array:
     """Energy at the meter: chips x draw x time x (server over chips) x (site over server). [J]"""
     return np.asarray(np.asarray(chips, float) * power_w * time_s * server_factor * pue)
 
 
-def draw_w(limit_w: ArrayLike, idle_w: ArrayLike, busy: ArrayLike, busy_share: ArrayLike) -> Array:
+def draw_w(limit_w: Numbers, idle_w: Numbers, busy: Numbers, busy_share: Numbers) -> Array:
     """Mean power of one chip: idle, plus the rest of `busy_share` x limit for the busy share of the time. [W]
 
     Examples
@@ -63,9 +66,7 @@ def draw_w(limit_w: ArrayLike, idle_w: ArrayLike, busy: ArrayLike, busy_share: A
     return np.asarray(idle_w + np.asarray(busy) * np.maximum(0.0, limit_w * busy_share - idle_w))
 
 
-def goodput(
-    chips: ArrayLike, failures_per_chip_s: ArrayLike, checkpoint_s: ArrayLike, restart_s: ArrayLike
-) -> Array:
+def goodput(chips: Numbers, failures_per_chip_s: Numbers, checkpoint_s: Numbers, restart_s: Numbers) -> Array:
     """Share of a long run that makes progress, with checkpoints at the best interval.
 
     Parameters

@@ -45,7 +45,7 @@ def load(path: Path | None = None) -> list[dict[str, str]]:
         If the file cannot be read, or a needed column is missing.
     """
     path = path or CATALOGUE
-    rows = []
+    rows: list[dict[str, str]] = []
     for line, row in reader.rows(path):
         if not rows:
             express.check_columns(list(row), path.name)
@@ -63,13 +63,29 @@ def expressed(rows: list[dict[str, str]], file: str) -> tuple[list[Job], list[di
         try:
             jobs.append(express.express(row))
         except Skip as reason:
-            skipped.append({"id": row["id"], "source": row.get("source", ""), "group": express.group(row), "reason": str(reason)})
+            skipped.append(
+                {
+                    "id": row["id"],
+                    "source": row.get("source", ""),
+                    "group": express.group(row),
+                    "reason": str(reason),
+                }
+            )
         except CutlineError as error:
             if isinstance(error, DataError):
                 raise
-            skipped.append({"id": row["id"], "source": row.get("source", ""), "group": express.group(row), "reason": f"line {row['_line']}: {error}"})
+            skipped.append(
+                {
+                    "id": row["id"],
+                    "source": row.get("source", ""),
+                    "group": express.group(row),
+                    "reason": f"line {row['_line']}: {error}",
+                }
+            )
     if not jobs:
-        raise DataError(file, None, f"none of {len(rows)} rows can be expressed; the first says: {skipped[0]['reason']}")
+        raise DataError(
+            file, None, f"none of {len(rows)} rows can be expressed; the first says: {skipped[0]['reason']}"
+        )
     return jobs, skipped
 
 
@@ -88,9 +104,13 @@ def unmeasured(jobs: list[Job], without: str) -> Array:
         row = known.get((name, scope))
         return row is not None and without in row.values
 
-    return np.array([
-        0.5 * (not seen("gemm_fraction", f"family {j.family}")) + 0.5 * (not seen("compute", f"stack {j.stack.name}")) for j in jobs
-    ])
+    return np.array(
+        [
+            0.5 * (not seen("gemm_fraction", f"family {j.family}"))
+            + 0.5 * (not seen("compute", f"stack {j.stack.name}"))
+            for j in jobs
+        ]
+    )
 
 
 def predict(jobs: list[Job], without: str, changes: dict[str, float] | None = None) -> tuple[Estimate, Array]:
@@ -139,7 +159,15 @@ def score(
         if calibrate:
             picked = fitting.pick(members, without, calibrate)
             if len(members) <= len(picked) or len(picked) < 2:
-                skipped += [{"id": j.id, "source": j.source, "group": group, "reason": f"{group} has too few rows to calibrate"} for j in members]
+                skipped += [
+                    {
+                        "id": j.id,
+                        "source": j.source,
+                        "group": group,
+                        "reason": f"{group} has too few rows to calibrate",
+                    }
+                    for j in members
+                ]
                 continue
             found = fitting.calibrate(picked, without)
             used[group] = {"rows": [j.id for j in picked], "multipliers": found}
@@ -154,13 +182,25 @@ def score(
 def row_of(j: Job, step_s: float, width: float, without: str) -> dict[str, Any]:
     """Return one scored row, in the unit of its own metric."""
     ratio = step_s / j.measured_step_s
-    faster_is_more = j.metric != "step_time_s"
-    in_metric = (lambda r: j.measured / r) if faster_is_more else (lambda r: j.measured * r)
+
+    def in_metric(r: float) -> float:
+        """Return the metric's value for a step time of r times the measured one."""
+        return j.measured * r if j.metric == "step_time_s" else j.measured / r
+
     ends = sorted((in_metric(ratio * np.exp(-width)), in_metric(ratio * np.exp(width))))
     return {
-        "id": j.id, "source": j.source, "group": j.group, "metric": j.metric, "chip": j.chip, "stack": j.stack.name,
-        "predicted": float(in_metric(ratio)), "low": float(ends[0]), "high": float(ends[1]), "measured": j.measured,
-        "error": float(ratio - 1.0), "constants": "shipped" if without == "shipped" else f"without {without}",
+        "id": j.id,
+        "source": j.source,
+        "group": j.group,
+        "metric": j.metric,
+        "chip": j.chip,
+        "stack": j.stack.name,
+        "predicted": float(in_metric(ratio)),
+        "low": float(ends[0]),
+        "high": float(ends[1]),
+        "measured": j.measured,
+        "error": float(ratio - 1.0),
+        "constants": "shipped" if without == "shipped" else f"without {without}",
         "assumed": j.assumed,
     }
 
@@ -172,8 +212,15 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         mine = [r for r in rows if r["group"] == group]
         error = np.array([r["error"] for r in mine])
         inside = [r["low"] <= r["measured"] <= r["high"] for r in mine]
-        out.append({
-            "group": group, "n": len(mine), "median": float(np.median(abs(error))), "mean": float(np.mean(abs(error))),
-            "bias": float(np.median(error)), "p90": float(np.quantile(abs(error), 0.9)), "inside": float(np.mean(inside)),
-        })
+        out.append(
+            {
+                "group": group,
+                "n": len(mine),
+                "median": float(np.median(abs(error))),
+                "mean": float(np.mean(abs(error))),
+                "bias": float(np.median(error)),
+                "p90": float(np.quantile(abs(error), 0.9)),
+                "inside": float(np.mean(inside)),
+            }
+        )
     return out

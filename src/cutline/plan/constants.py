@@ -32,7 +32,9 @@ CALIBRATED: dict[str, tuple[float, tuple[str, ...]]] = {
 
 def multiplied(c: Constants, factors: dict[str, Any]) -> Constants:
     """Return constants with the factors of CALIBRATED applied."""
-    return c.replace(**{field: getattr(c, field) * factor for name, factor in factors.items() for field in CALIBRATED[name][1]})
+    return c.replace(
+        **{field: getattr(c, field) * factor for name, factor in factors.items() for field in CALIBRATED[name][1]}
+    )
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,12 @@ def _prior(row: Row, known: dict[tuple[str, str], Row]) -> float:
 
 
 def constants(
-    stack: Stack, family: str, precision: str, recipe: str = "", without: str = "shipped", changes: dict[str, float] | None = None
+    stack: Stack,
+    family: str,
+    precision: str,
+    recipe: str = "",
+    without: str = "shipped",
+    changes: dict[str, float] | None = None,
 ) -> Constants:
     """Return the constants of a stack on a chip family.
 

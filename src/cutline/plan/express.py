@@ -32,7 +32,10 @@ MACHINES = {
     "ascend 910 (atlas 800)": ("Ascend-910A", "Atlas 800 taken as 910A"),
     "ascend 910/910b (machine not stated)": ("Ascend-910B3", "machine not stated, taken as 910B3"),
     "h100-sxm (hbm2e 96gb, 500w)": ("H100-SXM-96GB-500W", ""),
-    "h100-sxm (hbm2e 94/95gb low tdp)": ("H100-SXM-96GB-500W", "HBM2e part of lower power taken as the 500 W one"),
+    "h100-sxm (hbm2e 94/95gb low tdp)": (
+        "H100-SXM-96GB-500W",
+        "HBM2e part of lower power taken as the 500 W one",
+    ),
     "b200-sxm (power limited)": ("B200-SXM", "power limit not stated, full power assumed"),
 }
 """Chips that sources name by their machine, and what is assumed. Ascend bins: docs/accuracy.md."""
@@ -119,8 +122,16 @@ def _catalogue_shape(row: Row, assumed: list[str]) -> dict[str, float] | None:
         raise Skip("sparse models are not modelled yet")
     assumed.append(f"shape of {m.name}")
     return dict(
-        layers=m.layers, hidden=m.hidden, heads=m.heads, kv_heads=m.kv_heads, head_dim=m.head_dim, ffn=m.ffn,
-        gated=float(m.gated), vocab=number(row, "vocab", float(m.vocab)), tied=float(m.tied), positions=float(m.positions),
+        layers=m.layers,
+        hidden=m.hidden,
+        heads=m.heads,
+        kv_heads=m.kv_heads,
+        head_dim=m.head_dim,
+        ffn=m.ffn,
+        gated=float(m.gated),
+        vocab=number(row, "vocab", float(m.vocab)),
+        tied=float(m.tied),
+        positions=float(m.positions),
         seq=_seq(row, assumed, m.context),
     )
 
@@ -147,7 +158,13 @@ def _shape(row: Row, job_assumed: list[str]) -> dict[str, float]:
     if kv < 0:
         kv = heads
         job_assumed.append("kv_heads = heads")
-    llama = bool(re.search(r"llama|qwen|mistral|baichuan|internlm|yi|glm|telechat|deepseek|gemma|phi", row.get("model", ""), re.I))
+    llama = bool(
+        re.search(
+            r"llama|qwen|mistral|baichuan|internlm|yi|glm|telechat|deepseek|gemma|phi",
+            row.get("model", ""),
+            re.I,
+        )
+    )
     ffn = number(row, "ffn", -1.0)
     if ffn < 0:
         ffn = round(8 * hidden / 3 / 256) * 256 if llama else 4 * hidden
@@ -157,15 +174,26 @@ def _shape(row: Row, job_assumed: list[str]) -> dict[str, float]:
     if vocab < 0:
         vocab = 51200.0
         job_assumed.append("vocab 51200")
-    tied = 1.0 if re.search(r"gpt|mpt|bloom|megatron|^\d|qwen2?-0\.5|qwen2?\.?-1\.5", row.get("model", ""), re.I) else 0.0
+    tied = (
+        1.0 if re.search(r"gpt|mpt|bloom|megatron|^\d|qwen2?-0\.5|qwen2?\.?-1\.5", row.get("model", ""), re.I) else 0.0
+    )
     params = number(row, "params_total", 0.0 + 1e-9)
     if params > 1e6 and not llama:
         base = layers * (hidden * head_dim * (2 * heads + 2 * kv)) + vocab * hidden
         plain, with_gate = (abs(base + layers * hidden * ffn * k - params) for k in (2, 3))
         gated = 1.0 if with_gate < plain else 0.0
     return dict(
-        layers=layers, hidden=hidden, heads=heads, kv_heads=kv, head_dim=head_dim, ffn=ffn, gated=gated,
-        vocab=vocab, tied=tied, positions=0.0, seq=number(row, "seq_len"),
+        layers=layers,
+        hidden=hidden,
+        heads=heads,
+        kv_heads=kv,
+        head_dim=head_dim,
+        ffn=ffn,
+        gated=gated,
+        vocab=vocab,
+        tied=tied,
+        positions=0.0,
+        seq=number(row, "seq_len"),
     )
 
 
@@ -302,15 +330,40 @@ def express(row: Row) -> Job:
         if pp > 1 and last < 1:
             first = middle = last = even
     job = Job(
-        id=row["id"], source=row.get("source", ""), group=group(row), metric=row["metric"],
-        measured=number(row, "value"), measured_step_s=0.0, stack=stack, chip=part.name, chips=chips, precision=precision,
-        recipe=recipe, tokens=batch * shape["seq"], shape=shape, rates=rates.row(), power=machine.power_factor_inputs(part),
+        id=row["id"],
+        source=row.get("source", ""),
+        group=group(row),
+        metric=row["metric"],
+        measured=number(row, "value"),
+        measured_step_s=0.0,
+        stack=stack,
+        chip=part.name,
+        chips=chips,
+        precision=precision,
+        recipe=recipe,
+        tokens=batch * shape["seq"],
+        shape=shape,
+        rates=rates.row(),
+        power=machine.power_factor_inputs(part),
         strategy=dict(
-            tp=tp, cp=cp, pp=pp, vpp=vpp, dp=dp, micro_batch=micro, micro_batches=micro_batches, zero=zero, shard=shard,
-            sequence_parallel=sp, selective=float(recompute == "selective"), full=float(recompute == "full"),
-            first=first, middle=middle, last=last,
+            tp=tp,
+            cp=cp,
+            pp=pp,
+            vpp=vpp,
+            dp=dp,
+            micro_batch=micro,
+            micro_batches=micro_batches,
+            zero=zero,
+            shard=shard,
+            sequence_parallel=sp,
+            selective=float(recompute == "selective"),
+            full=float(recompute == "full"),
+            first=first,
+            middle=middle,
+            last=last,
         ),
-        assumed=assumed, loose=loose,
+        assumed=assumed,
+        loose=loose,
     )
     _make_fit(job)
     job.measured_step_s = step_of(row, job)
@@ -365,7 +418,9 @@ def reported_flop(row: Row, job: Job) -> float:
     """
     s = job.shape
     note = row.get("note", "")
-    linear = s["hidden"] * s["head_dim"] * (2 * s["heads"] + 2 * s["kv_heads"]) + s["hidden"] * s["ffn"] * (2 + s["gated"])
+    linear = s["hidden"] * s["head_dim"] * (2 * s["heads"] + 2 * s["kv_heads"]) + s["hidden"] * s["ffn"] * (
+        2 + s["gated"]
+    )
     attention = 2.0 * s["seq"] * s["heads"] * s["head_dim"] * (0.5 if re.search(r"causal model", note, re.I) else 1.0)
     passes = 4.0 if re.search(r"hardware", note, re.I) and job.strategy["full"] else 3.0
     per_token = s["layers"] * passes * 2.0 * (linear + attention) + 6.0 * s["vocab"] * s["hidden"]
@@ -373,11 +428,33 @@ def reported_flop(row: Row, job: Job) -> float:
 
 
 GROUPS = {
-    "lf": "llm-foundry", "lfold": "llm-foundry", "lfbr": "llm-foundry", "mbr": "megatron-bridge", "nemo": "nemo-24",
-    "nemols": "nemo-long", "nemoa100": "nemo-a100", "am": "nemo-automodel", "tt": "torchtitan", "fms": "fms-fsdp",
-    "ievo": "internevo", "vts": "vtrain-one-node", "vtm": "vtrain", "mf": "mindformers", "bsv100": "bigscience",
-    "tpu": "maxtext-tpu", "jax": "jax-toolbox", "lib": "libai", "sail": "sailor", "mxgpu": "maxtext-gpu",
-    "dit": "wan", "gcp": "gcp-recipes", "run": "whole-runs", "misc": "misc", "msc": "misc", "mem": "memory", "ep": "epoch",
+    "lf": "llm-foundry",
+    "lfold": "llm-foundry",
+    "lfbr": "llm-foundry",
+    "mbr": "megatron-bridge",
+    "nemo": "nemo-24",
+    "nemols": "nemo-long",
+    "nemoa100": "nemo-a100",
+    "am": "nemo-automodel",
+    "tt": "torchtitan",
+    "fms": "fms-fsdp",
+    "ievo": "internevo",
+    "vts": "vtrain-one-node",
+    "vtm": "vtrain",
+    "mf": "mindformers",
+    "bsv100": "bigscience",
+    "tpu": "maxtext-tpu",
+    "jax": "jax-toolbox",
+    "lib": "libai",
+    "sail": "sailor",
+    "mxgpu": "maxtext-gpu",
+    "dit": "wan",
+    "gcp": "gcp-recipes",
+    "run": "whole-runs",
+    "misc": "misc",
+    "msc": "misc",
+    "mem": "memory",
+    "ep": "epoch",
 }
 """Group of measurements by the prefix of an id, for tables that have no `group` column."""
 
@@ -392,7 +469,12 @@ def group(row: Row) -> str:
     prefix, _, rest = row["id"].partition("-")
     if prefix == "meg" and rest.isdigit():
         n = int(rest)
-        names = ((10, "megatron-sc21"), (21, "megatron-core-h100"), (30, "korthikanti-2022"), (31, "megatron-sc21"))
+        names = (
+            (10, "megatron-sc21"),
+            (21, "megatron-core-h100"),
+            (30, "korthikanti-2022"),
+            (31, "megatron-sc21"),
+        )
         return next((name for last, name in names if n <= last), "mt-nlg")
     return GROUPS.get(prefix, prefix)
 

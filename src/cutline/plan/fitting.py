@@ -54,9 +54,7 @@ def predict(jobs: list[Job], constants: Constants) -> Estimate:
 
 def constants_of(jobs: list[Job], without: str = "shipped", changes: dict[str, float] | None = None) -> Constants:
     """Return the constants of many rows, one row each."""
-    return table.stacked(
-        [table.constants(j.stack, j.family, j.precision, j.recipe, without, changes) for j in jobs]
-    )
+    return table.stacked([table.constants(j.stack, j.family, j.precision, j.recipe, without, changes) for j in jobs])
 
 
 def weights(jobs: list[Job]) -> Array:
@@ -105,7 +103,12 @@ class Design:
             i += 1
         keys = list(wanted)
         return cls(
-            keys, index, fixed, [known[k].transform for k in keys], centre, np.array([known[k].doubt for k in keys])
+            keys,
+            index,
+            fixed,
+            [known[k].transform for k in keys],
+            centre,
+            np.array([known[k].doubt for k in keys]),
         )
 
     def constants(self, y: Array) -> Constants:
@@ -214,7 +217,9 @@ def calibrate(jobs: list[Job], without: str = "shipped") -> dict[str, float]:
 
     def log_error(y: Array) -> Array:
         moved = table.multiplied(base, {n: np.exp(v) for n, v in zip(names, y, strict=True)})
-        return np.asarray(np.log(estimate(shape, rates, machine.power_scaled(moved, own, reference), strategy).step_s) - measured)
+        return np.asarray(
+            np.log(estimate(shape, rates, machine.power_scaled(moved, own, reference), strategy).step_s) - measured
+        )
 
     def smooth_l1(y: Array) -> Array:
         r = log_error(y) / ROW_SCALE

@@ -22,9 +22,7 @@ EXPECTED = np.array([0.0, 0.0, 0.0, 0.2, 0.3, 0.6, 0.0])
 stacks widen the interval by a fifth, a third and four fifths. The ridge pulls towards these."""
 
 
-def features(
-    e: Estimate, rates: Rates, loose: Any, unmeasured: Any, servers: Any
-) -> Array:
+def features(e: Estimate, rates: Rates, loose: Any, unmeasured: Any, servers: Any) -> Array:
     """Return (..., len(FEATURES)): what the width of the interval may depend on.
 
     `loose` counts assumptions about recompute, micro-batch or stack that a source did not state;
@@ -46,7 +44,10 @@ def features(
 
 @functools.cache
 def _table() -> dict[str, dict[str, float]]:
-    return {row["name"]: {k: float(v) for k, v in row.items() if k != "name"} for _, row in reader.rows(reader.DATA / "interval.csv")}
+    return {
+        row["name"]: {k: float(v) for k, v in row.items() if k != "name"}
+        for _, row in reader.rows(reader.DATA / "interval.csv")
+    }
 
 
 def half_width(x: Array, without: str = "shipped", calibrated: bool = False) -> Array:
@@ -85,4 +86,4 @@ def _weights(groups: list[str]) -> Array:
     names, count = np.unique(groups, return_counts=True)
     rows_of = dict(zip(names, count, strict=True))
     weight = np.array([1.0 / rows_of[g] for g in groups])
-    return weight / weight.mean()
+    return np.asarray(weight / weight.mean())

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from cutline.core.errors import CutlineError
+from cutline.core.numerics import Numbers
 from cutline.facts.chips import ELEMENT_BYTES, Chip, chip
 from cutline.physics.power import power_capped_fraction
 from cutline.plan.columns import Constants, Rates
@@ -64,7 +64,7 @@ def power_factor_inputs(part: Chip) -> tuple[float, float]:
     return own, reference.get("power") / reference.peak_flop_per_s("bf16")
 
 
-def power_scaled(c: Constants, own: ArrayLike, reference: ArrayLike) -> Constants:
+def power_scaled(c: Constants, own: Numbers, reference: Numbers) -> Constants:
     """Return constants whose compute shares are scaled to the part's power budget."""
     sustained = np.minimum(c.gemm_fraction * c.gemm_gain, 0.99 * CEILING)
     scale = power_capped_fraction(sustained, own, reference, POWER_EXPONENT, CEILING) / sustained

@@ -40,7 +40,9 @@ def activation_bytes(shape: Shape, rates: Rates, c: Constants, s: Strategy) -> t
     kv = np.maximum(shape.kv_heads / s.tp, 1.0) * shape.head_dim
     f = shape.ffn / s.tp
     wide = shape.hidden * (4.0 + 2.0 * element + 2.0 * c.dropout) / split
-    narrow = 2.0 * (2.0 * q + 2.0 * kv) + np.where(element < 2, q * element, 0.0) + f * (2.0 * (1.0 + shape.gated) + element)
+    narrow = (
+        2.0 * (2.0 * q + 2.0 * kv) + np.where(element < 2, q * element, 0.0) + f * (2.0 * (1.0 + shape.gated) + element)
+    )
     scores = np.where(c.unfused > 0, 5.0 * shape.heads / s.tp * shape.seq, 0.0)
     whole = tokens * (wide + narrow + scores)
     light = tokens * np.where(c.selective_products > 0, wide * 0.6 + narrow * 0.5, wide + narrow)
@@ -87,7 +89,12 @@ def training_bytes(shape: Shape, rates: Rates, c: Constants, s: Strategy, layer_
             "buffers_bytes": live + RESERVE_BYTES,
         }
 
-    first = stage(s.first, 0, np.where(single, embedding + shape.vocab * shape.hidden * (1 - shape.tied), embedding), single)
+    first = stage(
+        s.first,
+        0,
+        np.where(single, embedding + shape.vocab * shape.hidden * (1 - shape.tied), embedding),
+        single,
+    )
     second = stage(s.middle, 1, 0.0, False)
     last = stage(s.last, s.pp - 1, shape.vocab * shape.hidden, True)
     use_second = (s.pp > 2) & (second["memory_bytes"] > first["memory_bytes"])

@@ -109,7 +109,9 @@ def job(
     assumed: list[str] = []
     group = one_group(fleet(on))
     if model.kind != "dense" or model.experts or model.latent:
-        raise CutlineError(f"{model.name} is a sparse or latent-attention model, which the training estimate does not cover yet; take a dense model")
+        raise CutlineError(
+            f"{model.name} is a sparse or latent-attention model, which the training estimate does not cover yet; take a dense model"
+        )
     if seq is None:
         seq = model.context or 4096
         assumed.append(f"sequence {seq}: " + ("as pre-trained" if model.context else "not published, usual"))
@@ -132,17 +134,43 @@ def job(
             raise CutlineError(f"network '{network}' does not parse; write '400 Gb/s per chip' or '8x200 Gb/s'")
     elif group.chips > group.chip.get("domain", default=1.0):
         claim = group.chip.facts.get(("link", "scale-out"))
-        assumed.append(f"network {claim.printed} per chip, usual for the part (--network names another)" if claim else "network 100 Gb/s per chip (guess)")
+        assumed.append(
+            f"network {claim.printed} per chip, usual for the part (--network names another)"
+            if claim
+            else "network 100 Gb/s per chip (guess)"
+        )
     rates = machine.rates(group.chip, precision, out)
     family = group.chip.text("family")
     constants = table.constants(stack, family, precision, changes=changes)
     constants = machine.power_scaled(constants, *machine.power_factor_inputs(group.chip))
     constants = Constants(**{k: float(v) for k, v in constants.as_dict().items()})
     shape = Shape(
-        layers=model.layers, hidden=model.hidden, heads=model.heads, kv_heads=model.kv_heads, head_dim=model.head_dim,
-        ffn=model.ffn, gated=float(model.gated), vocab=model.vocab, tied=float(model.tied), positions=model.positions, seq=seq,
+        layers=model.layers,
+        hidden=model.hidden,
+        heads=model.heads,
+        kv_heads=model.kv_heads,
+        head_dim=model.head_dim,
+        ffn=model.ffn,
+        gated=float(model.gated),
+        vocab=model.vocab,
+        tied=float(model.tied),
+        positions=model.positions,
+        seq=seq,
     )
-    return Job(model, group, tokens, seq, global_batch, precision, stack, shape, rates, constants, assumed, bool(changes))
+    return Job(
+        model,
+        group,
+        tokens,
+        seq,
+        global_batch,
+        precision,
+        stack,
+        shape,
+        rates,
+        constants,
+        assumed,
+        bool(changes),
+    )
 
 
 def goodput(chips: int) -> float:
@@ -166,7 +194,11 @@ def prices(j: Job) -> tuple[float | None, str, list[Claim]]:
     facts = j.group.chip.facts
     rent = facts.get(("price", "rent"))
     if rent is not None:
-        return float(rent.value), f"rented at {rent.printed} per chip ({rent.date}, {rent.source.title})", [rent]
+        return (
+            float(rent.value),
+            f"rented at {rent.printed} per chip ({rent.date}, {rent.source.title})",
+            [rent],
+        )
     buy = facts.get(("price", "buy"))
     if buy is not None:
         years = evidence("amortisation_years", "amazon")
@@ -194,12 +226,18 @@ def describe(j: Job, s: Strategy, e: Estimate, i: int = 0) -> Run:
     low, high = math.exp(-width), math.exp(width)
     flop = float(e.flop[i])
     out: dict[str, Any] = {
-        "days": None, "days_low": None, "days_high": None,
-        "step_s": step_s, "step_s_low": step_s * low, "step_s_high": step_s * high,
+        "days": None,
+        "days_low": None,
+        "days_high": None,
+        "step_s": step_s,
+        "step_s_low": step_s * low,
+        "step_s_high": step_s * high,
         "tokens_per_s_per_chip": tokens_per_step / step_s / chips,
         "mfu": flop / step_s / chips / float(j.rates.flop_per_s),
-        "memory_bytes": float(e.memory_bytes[i]), "memory_limit_bytes": float(j.rates.memory_bytes),
-        "energy_j": None, "cost_usd": None,
+        "memory_bytes": float(e.memory_bytes[i]),
+        "memory_limit_bytes": float(j.rates.memory_bytes),
+        "energy_j": None,
+        "cost_usd": None,
     }
     if j.tokens is not None:
         working_s = j.tokens / tokens_per_step * step_s
@@ -258,7 +296,9 @@ def sensitivity(j: Job, s: Strategy) -> dict[str, float]:
     }.items():
         rates = j.rates.replace(**{k: getattr(j.rates, k) * 1.1 for k in changed})
         more[name] = estimate(j.shape, rates, j.constants, s)
-    faster = j.constants.replace(host_layer_s=j.constants.host_layer_s / 1.1, host_micro_s=j.constants.host_micro_s / 1.1)
+    faster = j.constants.replace(
+        host_layer_s=j.constants.host_layer_s / 1.1, host_micro_s=j.constants.host_micro_s / 1.1
+    )
     more["host speed"] = estimate(j.shape, j.rates, faster, s)
     return {name: 1.0 - float(e.step_s[0]) / base for name, e in more.items()}
 
@@ -273,7 +313,9 @@ def objective_of(j: Job, name: str) -> Callable[[Strategy, Estimate], Array] | N
         return lambda s, e: np.asarray(power_w(j, e) * e.step_s)
     rate, basis, _ = prices(j)
     if rate is None:
-        raise CutlineError(f"no price of {j.group.chip.name} is known, so cost cannot be the objective; take time or energy")
+        raise CutlineError(
+            f"no price of {j.group.chip.name} is known, so cost cannot be the objective; take time or energy"
+        )
     energy = evidence("electricity_price", "us industrial").value if basis.startswith("bought") else 0.0
     return lambda s, e: np.asarray((rate + power_w(j, e) * energy) * e.step_s)
 
@@ -281,38 +323,78 @@ def objective_of(j: Job, name: str) -> Callable[[Strategy, Estimate], Array] | N
 def sources_of(j: Job) -> list[dict[str, str]]:
     """Return every fact that a plan used: what, value as printed, date, and where it was read."""
     used = [
-        ("peak", f"{p}-dense") for p in ("bf16", "fp16", "fp8", "fp4", j.precision) if ("peak", f"{p}-dense") in j.group.chip.facts
+        ("peak", f"{p}-dense")
+        for p in ("bf16", "fp16", "fp8", "fp4", j.precision)
+        if ("peak", f"{p}-dense") in j.group.chip.facts
     ]
     wanted = {"bf16", "fp16"} if j.precision in ("bf16", "fp16") else {"bf16", "fp16", "fp8", "fp4"}
     used = [u for u in dict.fromkeys(used) if u[1].removesuffix("-dense") in wanted]
-    used += [("memory", ""), ("memory_rate", ""), ("link", "scale-up"), ("link", "scale-out"), ("domain", ""), ("topology", ""), ("units", ""), ("power", "")]
+    used += [
+        ("memory", ""),
+        ("memory_rate", ""),
+        ("link", "scale-up"),
+        ("link", "scale-out"),
+        ("domain", ""),
+        ("topology", ""),
+        ("units", ""),
+        ("power", ""),
+    ]
     found = [c for u in used if (c := j.group.chip.facts.get(u)) is not None]
     found += prices(j)[2]
     found += [
-        evidence("failures_per_chip_day", "llama3-405b H100 unexpected"), evidence("restart_interval", "skt B200"),
-        evidence("training_power_fraction", "A100-SXM-40GB gemm"), evidence("pue", "aws"),
+        evidence("failures_per_chip_day", "llama3-405b H100 unexpected"),
+        evidence("restart_interval", "skt B200"),
+        evidence("training_power_fraction", "A100-SXM-40GB gemm"),
+        evidence("pue", "aws"),
     ]
     facts = [claim_row(c) for c in found]
     for source in sorted(set(j.model.sources)):
         at = reader.sources().get(source)
         if at is not None:
-            facts.append({"what": f"{j.model.name} shape", "value": "", "date": at.date, "tier": at.tier, "source": at.id, "title": at.title, "url": at.url, "note": ""})
-    facts.append({
-        "what": "constants of chip family and stack", "value": "", "date": "2026-11-21", "tier": "measured", "source": "tools/fit.py",
-        "title": "fitted on the measurements of the catalogue", "url": "docs/physics.md", "note": "",
-    })
+            facts.append(
+                {
+                    "what": f"{j.model.name} shape",
+                    "value": "",
+                    "date": at.date,
+                    "tier": at.tier,
+                    "source": at.id,
+                    "title": at.title,
+                    "url": at.url,
+                    "note": "",
+                }
+            )
+    facts.append(
+        {
+            "what": "constants of chip family and stack",
+            "value": "",
+            "date": "2026-11-21",
+            "tier": "measured",
+            "source": "tools/fit.py",
+            "title": "fitted on the measurements of the catalogue",
+            "url": "docs/physics.md",
+            "note": "",
+        }
+    )
     return facts
 
 
 def claim_row(c: Claim) -> dict[str, str]:
     """Return a claim as plain text."""
     return {
-        "what": f"{c.name} {c.field} {c.item}".strip(), "value": c.printed, "date": c.date, "tier": c.source.tier,
-        "source": c.source.id, "title": c.source.title, "url": c.source.url, "note": c.note,
+        "what": f"{c.name} {c.field} {c.item}".strip(),
+        "value": c.printed,
+        "date": c.date,
+        "tier": c.source.tier,
+        "source": c.source.id,
+        "title": c.source.title,
+        "url": c.source.url,
+        "note": c.note,
     }
 
 
-def plan(j: Job, top: int = 5, objective: str = "time", progress: Callable[[int], None] | None = None) -> dict[str, Any]:
+def plan(
+    j: Job, top: int = 5, objective: str = "time", progress: Callable[[int], None] | None = None
+) -> dict[str, Any]:
     """Search every strategy of a job; return the answer as the JSON that all faces print.
 
     Returns
@@ -330,10 +412,17 @@ def plan(j: Job, top: int = 5, objective: str = "time", progress: Callable[[int]
             f"a divisor of {j.model.heads} heads and pp at most {j.model.layers}; choose batch-tokens as a multiple of {j.seq} x {j.group.chips}"
         )
     answer: dict[str, Any] = question(j) | {
-        "objective": objective, "best": None, "alternatives": [], "pareto": [], "nearest": None,
-        "searched": found.searched, "feasible": found.feasible,
+        "objective": objective,
+        "best": None,
+        "alternatives": [],
+        "pareto": [],
+        "nearest": None,
+        "searched": found.searched,
+        "feasible": found.feasible,
         "published": published.of(j.model.name, j.group.chip.name, j.group.chips),
-        "sensitivity": {}, "assumed": j.assumed, "sources": sources_of(j),
+        "sensitivity": {},
+        "assumed": j.assumed,
+        "sources": sources_of(j),
     }
     if found.best is None:
         answer["nearest"] = _nearest(j, found)
@@ -356,8 +445,15 @@ def plan(j: Job, top: int = 5, objective: str = "time", progress: Callable[[int]
 def question(j: Job) -> dict[str, Any]:
     """Return what was asked, with all defaults filled in."""
     return {
-        "model": j.model.name, "parameters": parameters(j.model).total, "chip": j.group.chip.name, "chips": j.group.chips,
-        "tokens": j.tokens, "seq": j.seq, "global_batch": j.batch, "precision": j.precision, "stack": j.stack.name,
+        "model": j.model.name,
+        "parameters": parameters(j.model).total,
+        "chip": j.group.chip.name,
+        "chips": j.group.chips,
+        "tokens": j.tokens,
+        "seq": j.seq,
+        "global_batch": j.batch,
+        "precision": j.precision,
+        "stack": j.stack.name,
         "calibrated": j.calibrated,
     }
 
@@ -395,10 +491,20 @@ def given(j: Job, chosen: dict[str, float]) -> dict[str, Any]:
     memory = {k: float(v[0]) for k, v in e.as_dict().items() if k.endswith("_bytes")}
     fits = bool(e.memory_bytes[0] <= USABLE * j.rates.memory_bytes)
     return question(j) | {
-        "best": run.row | {"parts_s": run.parts, "memory_parts_bytes": memory, "fits": fits, "recompute_s": float(e.recompute_s[0])},
-        "alternatives": [], "searched": 1, "feasible": int(fits),
+        "best": run.row
+        | {
+            "parts_s": run.parts,
+            "memory_parts_bytes": memory,
+            "fits": fits,
+            "recompute_s": float(e.recompute_s[0]),
+        },
+        "alternatives": [],
+        "searched": 1,
+        "feasible": int(fits),
         "published": published.of(j.model.name, j.group.chip.name, j.group.chips),
-        "sensitivity": sensitivity(j, s), "assumed": j.assumed, "sources": sources_of(j),
+        "sensitivity": sensitivity(j, s),
+        "assumed": j.assumed,
+        "sources": sources_of(j),
     }
 
 
@@ -410,4 +516,6 @@ def recompute_fields(text: str, layers_per_stage: float) -> dict[str, float]:
         return {"selective": selective, "full": full}
     if re.fullmatch(r"\d+", text) and int(text) <= layers_per_stage:
         return {"selective": 0.0, "full": int(text) / layers_per_stage}
-    raise CutlineError(f"recompute must be none, selective, full, or layers per stage (0 to {layers_per_stage:g}); got '{text}'")
+    raise CutlineError(
+        f"recompute must be none, selective, full, or layers per stage (0 to {layers_per_stage:g}); got '{text}'"
+    )

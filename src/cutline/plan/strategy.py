@@ -90,7 +90,11 @@ def chunks(space: Space) -> Iterator[Strategy]:
         return [v for v in values if name not in fixed or abs(v - fixed[name]) < 1e-9]
 
     for tp in allowed("tp", [d for d in divisors(space.chips) if space.heads % d == 0 and space.ffn % d == 0]):
-        cps = [c for c in divisors(space.chips // int(tp)) if c == 1 or (space.seq % (2 * c) == 0 and space.seq // c >= SHORTEST_SLICE)]
+        cps = [
+            c
+            for c in divisors(space.chips // int(tp))
+            if c == 1 or (space.seq % (2 * c) == 0 and space.seq // c >= SHORTEST_SLICE)
+        ]
         for cp in allowed("cp", cps if "cp" not in fixed else divisors(space.chips // int(tp))):
             for pp in allowed("pp", [d for d in divisors(space.chips // int(tp * cp)) if d <= space.layers]):
                 dp = space.chips // int(tp * cp * pp)
@@ -126,7 +130,11 @@ def _blocks(space: Space, tp: int, cp: int, pp: int, dp: int, allowed) -> Iterat
     per_rank = space.batch // dp
     micros = allowed("micro_batch", [b for b in divisors(per_rank) if b <= space.most_micro_batch])
     for vpp in allowed("vpp", [v for v in divisors_up_to(space.layers, pp) if v == 1 or pp > 1]):
-        ways = [w for w in layouts(space.layers, pp, int(vpp)) if all(allowed(n, [float(x)]) for n, x in zip(("first", "middle", "last"), w, strict=True))]
+        ways = [
+            w
+            for w in layouts(space.layers, pp, int(vpp))
+            if all(allowed(n, [float(x)]) for n, x in zip(("first", "middle", "last"), w, strict=True))
+        ]
         fit = np.array([b for b in micros if vpp == 1 or (per_rank // int(b)) % pp == 0], float)
         if not len(fit) or not len(parallel) or not len(zeros):
             continue
@@ -136,7 +144,16 @@ def _blocks(space: Space, tp: int, cp: int, pp: int, dp: int, allowed) -> Iterat
             repeats = [r for r in repeats if allowed("selective", [r[0]]) and allowed("full", [r[1]])]
             if not repeats:
                 continue
-            b, z, q, r = (g.ravel() for g in np.meshgrid(np.arange(len(fit)), np.arange(len(zeros)), np.arange(len(parallel)), np.arange(len(repeats)), indexing="ij"))
+            b, z, q, r = (
+                g.ravel()
+                for g in np.meshgrid(
+                    np.arange(len(fit)),
+                    np.arange(len(zeros)),
+                    np.arange(len(parallel)),
+                    np.arange(len(repeats)),
+                    indexing="ij",
+                )
+            )
             micro, again = fit[b], np.array(repeats)[r]
             block = np.empty((len(micro), len(FIELDS)))
             block[:, :5] = (tp, cp, pp, vpp, dp)
@@ -164,16 +181,31 @@ def single(space: Space, given: dict[str, float]) -> Strategy:
     CutlineError
         If a split is impossible; the message names the rule and the numbers.
     """
-    g = {"tp": 1.0, "cp": 1.0, "pp": 1.0, "vpp": 1.0, "micro_batch": 1.0, "zero": 1.0, "selective": 0.0, "full": 0.0} | given
+    g = {
+        "tp": 1.0,
+        "cp": 1.0,
+        "pp": 1.0,
+        "vpp": 1.0,
+        "micro_batch": 1.0,
+        "zero": 1.0,
+        "selective": 0.0,
+        "full": 0.0,
+    } | given
     tp, cp, pp, vpp = (int(g[k]) for k in ("tp", "cp", "pp", "vpp"))
     used = tp * cp * pp
     if space.chips % used:
-        raise CutlineError(f"tp x cp x pp must divide the chips: {tp} x {cp} x {pp} = {used} does not divide {space.chips}")
+        raise CutlineError(
+            f"tp x cp x pp must divide the chips: {tp} x {cp} x {pp} = {used} does not divide {space.chips}"
+        )
     dp = int(g.get("dp", space.chips // used))
     if used * dp != space.chips:
-        raise CutlineError(f"tp x cp x pp x dp must equal the chips: {tp} x {cp} x {pp} x {dp} = {used * dp}, not {space.chips}")
+        raise CutlineError(
+            f"tp x cp x pp x dp must equal the chips: {tp} x {cp} x {pp} x {dp} = {used * dp}, not {space.chips}"
+        )
     if space.heads % tp or space.ffn % tp:
-        raise CutlineError(f"tp must divide heads and feed-forward width; got tp {tp}, {space.heads} heads, width {space.ffn}")
+        raise CutlineError(
+            f"tp must divide heads and feed-forward width; got tp {tp}, {space.heads} heads, width {space.ffn}"
+        )
     if pp > space.layers:
         raise CutlineError(f"pp must be at most the number of layers; got pp {pp} for {space.layers} layers")
     micro = int(g["micro_batch"])
@@ -184,18 +216,27 @@ def single(space: Space, given: dict[str, float]) -> Strategy:
     ways = layouts(space.layers, pp, vpp)
     if not ways:
         if vpp > 1:
-            raise CutlineError(f"vpp {vpp} does not fit {space.layers} layers on {pp} stages; it must divide the layers of a stage")
+            raise CutlineError(
+                f"vpp {vpp} does not fit {space.layers} layers on {pp} stages; it must divide the layers of a stage"
+            )
         k = -(-space.layers // pp)
         ways = [(space.layers - (pp - 1) * k, k, k)] if space.layers - (pp - 1) * k > 0 else []
         if not ways:
-            raise CutlineError(f"{space.layers} layers cannot be laid on {pp} stages; use at most {space.layers // k} stages")
+            raise CutlineError(
+                f"{space.layers} layers cannot be laid on {pp} stages; use at most {space.layers // k} stages"
+            )
     if vpp > 1 and (space.batch // (dp * micro)) % pp:
         raise CutlineError(
             f"interleaving needs micro-batches in multiples of pp; got {space.batch // (dp * micro)} micro-batches and pp {pp}"
         )
     first, middle, last = ways[0]
     row = g | {
-        "dp": dp, "micro_batches": space.batch // (dp * micro), "shard": g.get("shard", float(dp * cp)),
-        "sequence_parallel": g.get("sequence_parallel", float(tp > 1)) * (tp > 1), "first": first, "middle": middle, "last": last,
+        "dp": dp,
+        "micro_batches": space.batch // (dp * micro),
+        "shard": g.get("shard", float(dp * cp)),
+        "sequence_parallel": g.get("sequence_parallel", float(tp > 1)) * (tp > 1),
+        "first": first,
+        "middle": middle,
+        "last": last,
     }
     return Strategy(**{f: np.array([row[f]], float) for f in FIELDS})

@@ -61,7 +61,16 @@ def _products(shape: Shape, rates: Rates, c: Constants, tokens: Column, tp: Colu
 
     def gemm(m: Any, n: Any, k: Any) -> Any:
         return kernels.gemm_s(
-            m, n, k, rate, memory_rate, rates.units, rates.linear_bytes, c.gemm_tail, c.gemm_ramp_k, c.gemm_start_s
+            m,
+            n,
+            k,
+            rate,
+            memory_rate,
+            rates.units,
+            rates.linear_bytes,
+            c.gemm_tail,
+            c.gemm_ramp_k,
+            c.gemm_start_s,
         )
 
     forward = backward = 0.0
@@ -80,11 +89,21 @@ def _layer(shape: Shape, rates: Rates, c: Constants, s: Strategy) -> Layer:
     forward, backward = _products(shape, rates, c, tokens, s.tp)
     heads = shape.heads / s.tp
     flash = kernels.flash_attention_s(
-        tokens, shape.seq, heads, shape.head_dim, rates.flop_per_s * c.attention_fraction * c.attention_gain / c.compute,
-        c.attention_ramp, c.head_dim_power,
+        tokens,
+        shape.seq,
+        heads,
+        shape.head_dim,
+        rates.flop_per_s * c.attention_fraction * c.attention_gain / c.compute,
+        c.attention_ramp,
+        c.head_dim_power,
     )
     plain = kernels.unfused_attention_s(
-        tokens, shape.seq, heads, shape.head_dim, rates.flop_per_s * c.gemm_fraction * c.gemm_gain * 0.55 / c.compute, memory_rate
+        tokens,
+        shape.seq,
+        heads,
+        shape.head_dim,
+        rates.flop_per_s * c.gemm_fraction * c.gemm_gain * 0.55 / c.compute,
+        memory_rate,
     )
     attention = np.where(c.unfused > 0, plain, flash)
     attention_backward = np.where(c.unfused > 0, 2.0 * plain, FLASH_BACKWARD * flash)
@@ -197,7 +216,11 @@ def estimate(shape: Shape, rates: Rates, constants: Constants, strategy: Strateg
     ends_gather = np.where(
         sharded,
         collectives.gather_s(
-            2.0 * shape.vocab * shape.hidden / s.tp, s.shard, np.clip(rates.domain / s.tp, 1.0, s.shard), up, out
+            2.0 * shape.vocab * shape.hidden / s.tp,
+            s.shard,
+            np.clip(rates.domain / s.tp, 1.0, s.shard),
+            up,
+            out,
         ),
         0.0,
     )
@@ -239,7 +262,9 @@ def estimate(shape: Shape, rates: Rates, constants: Constants, strategy: Strateg
 
     # parts of the slowest stage
     at_slowest = np.where(
-        t_first >= np.maximum(t_middle * (inner > 0), t_last), s.first, np.where(t_last >= t_middle * (inner > 0), s.last, s.middle)
+        t_first >= np.maximum(t_middle * (inner > 0), t_last),
+        s.first,
+        np.where(t_last >= t_middle * (inner > 0), s.last, s.middle),
     )
     per = m * at_slowest
     tp_part, cp_part, fsdp_part = (
@@ -272,7 +297,15 @@ def estimate(shape: Shape, rates: Rates, constants: Constants, strategy: Strateg
 
 
 def _data_parallel_s(
-    shape: Shape, rates: Rates, c: Constants, s: Strategy, local: Any, layer_f: Any, layer_b: Any, up: Any, out: Any
+    shape: Shape,
+    rates: Rates,
+    c: Constants,
+    s: Strategy,
+    local: Any,
+    layer_f: Any,
+    layer_b: Any,
+    up: Any,
+    out: Any,
 ) -> Any:
     """Exposed time of gradient reduction and parameter gathering once per step. [s]"""
     n = s.dp * s.cp
@@ -287,7 +320,11 @@ def _data_parallel_s(
     sharded = times * exposed(reduce_scatter, window_b, c.dp_overlap) + exposed(gather, window_f, c.dp_overlap)
     replicas = n / s.shard  # HSDP: shards are reduced between replicas once per step
     outer = collectives.allreduce_s(
-        c.grad_bytes * local / s.shard, replicas, np.clip(rates.domain / (s.tp * s.shard), 1.0, replicas), up, out
+        c.grad_bytes * local / s.shard,
+        replicas,
+        np.clip(rates.domain / (s.tp * s.shard), 1.0, replicas),
+        up,
+        out,
     )
     fsdp = exposed(outer, window_b, c.dp_overlap)
     tied = np.where(

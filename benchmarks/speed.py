@@ -1,0 +1,98 @@
+"""Speed of the planner: candidates per CPU-second, and the ratio to a plain Python loop in the same run.
+
+    python benchmarks/speed.py [--json]
+
+Prints figures, asserts nothing: machines differ, ratios within one run do not much.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from cutline.facts import reader
+from cutline.facts.models import model
+from cutline.plan import run
+from cutline.plan.columns import Estimate, Strategy
+from cutline.plan.search import search
+from cutline.plan.strategy import chunks
+from cutline.plan.training import estimate
+
+DEMO = ("llama-65b", "2048 x A100-SXM-80GB", 1.4e12)
+LARGE = ("llama-3.1-405b", "16384 x H100-SXM-80GB", 15.6e12)
+
+
+def cpu_s(work: Callable[[], Any], repeats: int = 3) -> tuple[float, Any]:
+    """Return the least CPU time of some repeats, and the last result."""
+    best, result = float("inf"), None
+    for _ in range(repeats):
+        start = time.process_time()
+        result = work()
+        best = min(best, time.process_time() - start)
+    return best, result
+
+
+def loop(j: run.Job, table: Strategy) -> list[Estimate]:
+    """Estimate row by row: the same model without columns."""
+    return [estimate(j.shape, j.rates, j.constants, table[[i]]) for i in range(len(table))]
+
+
+def command_s(*words: str) -> float:
+    """Return the least wall time of a cutline command as a whole process."""
+    best = float("inf")
+    for _ in range(5):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "cutline", *words], check=True, capture_output=True)
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+def load_tables() -> None:
+    """Read every fact table afresh."""
+    for cached in (reader.sources, reader.schema, reader.table):
+        cached.cache_clear()
+    for name in ("chips", "models", "clusters", "evidence"):
+        reader.table(name)
+
+
+def measure() -> dict[str, float]:
+    """Return all figures."""
+    out: dict[str, float] = {}
+    for label, (name, fleet, tokens) in (("demo", DEMO), ("large", LARGE)):
+        j = run.job(model(name), fleet, tokens)
+        seconds, found = cpu_s(lambda j=j: search(j.shape, j.rates, j.constants, j.space))  # type: ignore[misc]
+        out[f"{label}_candidates"] = found.searched
+        out[f"{label}_search_cpu_s"] = seconds
+        out[f"{label}_candidates_per_cpu_s"] = found.searched / seconds
+    j = run.job(model(DEMO[0]), DEMO[1], DEMO[2])
+    table = next(chunks(j.space))
+    sample = table[np.linspace(0, len(table) - 1, 200).astype(int)]
+    one_by_one, _ = cpu_s(lambda: loop(j, sample), repeats=1)
+    at_once, _ = cpu_s(lambda: estimate(j.shape, j.rates, j.constants, table))
+    out["ratio_to_row_by_row"] = (one_by_one / len(sample)) / (at_once / len(table))
+    out["load_all_tables_cpu_s"], _ = cpu_s(load_tables)
+    out["help_s"] = command_s("--help")
+    out["plan_demo_s"] = command_s("plan", DEMO[0], "--on", DEMO[1], "--tokens", "1.4T")
+    return out
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true")
+    figures = measure()
+    if parser.parse_args().json:
+        print(json.dumps(figures))
+        return
+    for name, value in figures.items():
+        print(f"{name:32s} {value:14,.4g}")
+
+
+if __name__ == "__main__":
+    main()

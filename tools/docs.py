@@ -1,0 +1,300 @@
+"""Write the generated parts of README.md and docs/: command output, tables, and the accuracy picture.
+
+    python tools/docs.py            rewrite what is stale
+    python tools/docs.py --check    change nothing; exit 1 if anything is stale
+
+A generated part stands between `<!-- run: cutline ... -->` or `<!-- table: NAME -->` and `<!-- end -->`.
+Parts that need tables outside of the repository are left alone, and named, where those are absent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+OUTSIDE = ROOT.parent / "shared" / "data" / "training_measured.csv"
+PART = re.compile(r"<!-- (run|table): (.+?) -->\n(.*?)<!-- end -->", re.S)
+
+BARS: dict[str, tuple[str, str, float, str, float]] = {
+    # group: (what, blind statistic, bar, calibrated statistic, bar)
+    "korthikanti-2022": ("Korthikanti 2022, Table 5", "mean", 0.06, "mean", 0.025),
+    "megatron-sc21": ("Megatron SC21, Table 1", "mean", 0.06, "mean", 0.025),
+    "llm-foundry": ("llm-foundry, A100 and H100", "median", 0.07, "median", 0.05),
+    "internevo": ("InternEvo", "median", 0.12, "median", 0.04),
+    "vtrain": ("vTrain, several nodes", "mean", 0.11, "mean", 0.09),
+    "nemo-24": ("NeMo 24.07", "median", 0.09, "median", 0.06),
+    "torchtitan": ("torchtitan", "median", 0.09, "median", 0.06),
+    "fms-fsdp": ("fms-fsdp", "median", 0.09, "median", 0.06),
+    "mindformers": ("MindFormers, Ascend", "median", 0.10, "median", 0.08),
+}
+
+
+def percent(x: float, sign: bool = False) -> str:
+    """Return a share as percent with one decimal."""
+    return f"{100 * x:+.1f}" if sign else f"{100 * x:.1f}"
+
+
+_scores: dict[int, dict[str, Any]] = {}
+
+
+def scores(calibrate: int) -> dict[str, Any]:
+    """Return the score of the catalogue's rows and of the outside table's vTrain rows."""
+    from cutline.plan import accuracy
+
+    if calibrate not in _scores:
+        found = accuracy.score(calibrate=calibrate)
+        outside = accuracy.score(OUTSIDE, calibrate=calibrate)
+        for key in ("rows", "summary"):
+            found[key] += [r for r in outside[key] if r["group"].startswith("vtrain")]
+        found["calibrated_on"] |= {k: v for k, v in outside["calibrated_on"].items() if k.startswith("vtrain")}
+        _scores[calibrate] = found
+    return _scores[calibrate]
+
+
+def accuracy_table() -> str:
+    """Return errors per group, blind and calibrated, beside the bars."""
+    blind = {s["group"]: s for s in scores(0)["summary"]}
+    tuned = {s["group"]: s for s in scores(5)["summary"]}
+    lines = [
+        "| measured on | rows | blind median / mean | bias | p90 | inside 90 % | bar | calibrated on 5: median / mean | inside | bar |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    order = [*BARS, *sorted(set(blind) - set(BARS))]
+    for group in order:
+        b, t = blind[group], tuned.get(group)
+        name, stat, bar, stat5, bar5 = BARS.get(group, (group, "", 0.0, "", 0.0))
+        met = f"{stat} {percent(bar)} {'met' if b[stat] <= bar else '**missed**'}" if stat else ""
+        met5 = f"{stat5} {percent(bar5)} {'met' if t[stat5] <= bar5 else '**missed**'}" if stat5 and t else ""
+        after = f"{percent(t['median'])} / {percent(t['mean'])} (n {t['n']})" if t else "too few rows"
+        lines.append(
+            f"| {name} | {b['n']} | {percent(b['median'])} / {percent(b['mean'])} | {percent(b['bias'], True)} | {percent(b['p90'])} "
+            f"| {percent(b['inside'])} | {met} | {after} | {percent(t['inside']) if t else ''} | {met5} |"
+        )
+    fitted = [blind[g] for g in BARS]
+    lines.append("")
+    lines.append(
+        f"Absolute error of the step time in percent. Over the nine gated groups, each counted once: blind median "
+        f"{percent(float(np.mean([s['median'] for s in fitted])))}, mean {percent(float(np.mean([s['mean'] for s in fitted])))}, "
+        f"{percent(float(np.mean([s['inside'] for s in fitted])))} inside the 90 % interval. NeMo, torchtitan and fms-fsdp pooled: blind median "
+        f"{percent(pooled(0))}, calibrated {percent(pooled(5))}."
+    )
+    return "\n".join(lines)
+
+
+def pooled(calibrate: int) -> float:
+    """Return the median error over NeMo, torchtitan and fms-fsdp rows together."""
+    rows = [r for r in scores(calibrate)["rows"] if r["group"] in ("nemo-24", "torchtitan", "fms-fsdp")]
+    return float(np.median([abs(r["error"]) for r in rows]))
+
+
+def misses_table() -> str:
+    """Return the three worst rows of each gated group, blind."""
+    lines = [
+        "| row | group | chip | stack | predicted over measured time | inside | assumed |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for group in BARS:
+        rows = sorted((r for r in scores(0)["rows"] if r["group"] == group), key=lambda r: -abs(r["error"]))
+        for r in rows[:3]:
+            inside = "yes" if r["low"] <= r["measured"] <= r["high"] else "no"
+            lines.append(
+                f"| {r['id']} | {group} | {r['chip']} | {r['stack']} | {percent(r['error'], True)} % | {inside} | {'; '.join(r['assumed'])} |"
+            )
+    return "\n".join(lines)
+
+
+def skipped_table() -> str:
+    """Return how many rows of the catalogue were not expressed, by reason."""
+    from collections import Counter
+
+    from cutline.plan import accuracy
+
+    found = scores(0)
+    reasons = Counter(re.sub(r"'[^']*'|line \d+: |repeats .*", "", s["reason"]).strip() for s in found["skipped"])
+    rows = accuracy.load()
+    stated = [r for r in rows if r["arch"] == "dense" and all(r[k] for k in ("tp", "pp", "dp", "global_batch_seqs"))]
+    done = {r["id"] for r in found["rows"]}
+    lost = {s["id"]: s["reason"] for s in found["skipped"]}
+    usable = [r for r in stated if not lost.get(r["id"], "").startswith("data fault")]
+    share = sum(r["id"] in done for r in usable) / len(usable)
+    lines = [
+        f"{len(done)} rows of the catalogue and the outside table are scored. Of the {len(usable)} dense rows of the catalogue that state tp, pp, dp and "
+        f"batch and carry no data fault, {percent(share)} % are expressed.",
+        "",
+        "| rows left out | reason |",
+        "|---|---|",
+        *(f"| {n} | {reason} |" for reason, n in reasons.most_common()),
+    ]
+    return "\n".join(lines)
+
+
+def picked_table() -> str:
+    """Return which rows calibrate each gated group, and the factors found."""
+    lines = ["| group | rows | compute | communication | host | step |", "|---|---|---|---|---|---|"]
+    for group in BARS:
+        used = scores(5)["calibrated_on"][group]
+        f = used["multipliers"]
+        lines.append(
+            f"| {group} | {', '.join(used['rows'])} | "
+            + " | ".join(f"{f[k]:.2f}" for k in ("compute", "communication", "host", "step"))
+            + " |"
+        )
+    return "\n".join(lines)
+
+
+def constants_table() -> str:
+    """Return every constant: prior, shipped value, range over the blind fits."""
+    from cutline.plan import constants
+
+    lines = [
+        "| constant | scope | prior | doubt | shipped | without one group | source of the prior | note |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in constants.table().values():
+        others = [v for k, v in row.values.items() if k != "shipped"]
+        span = f"{min(others):.3g} to {max(others):.3g}" if others else ""
+        shipped = f"{row.values['shipped']:.4g}" if "shipped" in row.values else "prior"
+        prior = f"{row.prior:.4g}" if row.prior is not None else "wider scope"
+        doubt = f"{row.doubt:g} {row.transform}" if row.transform != "fixed" else "fixed"
+        lines.append(
+            f"| `{row.name}` | {row.scope or 'all'} | {prior} | {doubt} | {shipped} | {span} | {row.source} | {row.note} |"
+        )
+    return "\n".join(lines)
+
+
+def catalogue_table() -> str:
+    """Return how much the catalogue holds, by tier of source."""
+    from cutline.facts import reader
+
+    lines = [
+        "| table | names | claims | " + " | ".join(reader.TRUST) + " |",
+        "|---|---|---|" + "---|" * len(reader.TRUST),
+    ]
+    for name in ("chips", "models", "clusters", "evidence"):
+        table = reader.table(name)
+        claims = [c for fields in table.facts.values() for found in fields.values() for c in found]
+        tiers = [sum(c.source.tier == t for c in claims) for t in reader.TRUST]
+        lines.append(f"| {name} | {len(table)} | {len(claims)} | " + " | ".join(map(str, tiers)) + " |")
+    return "\n".join(lines)
+
+
+def commands_table() -> str:
+    """Return the help of every command."""
+    names = ("", "plan", "estimate", "chips", "chip", "models", "model", "accuracy", "calibrate")
+    return "\n\n".join(
+        f"```console\n$ cutline {n + ' ' if n else ''}--help\n{run(['cutline', *([n] if n else []), '--help'])}```"
+        for n in names
+    )
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "accuracy": accuracy_table,
+    "misses": misses_table,
+    "skipped": skipped_table,
+    "picked": picked_table,
+    "constants": constants_table,
+    "catalogue": catalogue_table,
+    "commands": commands_table,
+}
+NEEDS_OUTSIDE = {"accuracy", "misses", "skipped", "picked"}
+
+
+def run(words: list[str]) -> str:
+    """Return what a command prints, with run times blanked."""
+    done = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True, cwd=ROOT)
+    text = done.stdout + done.stderr
+    return (
+        "\n".join(line.rstrip() for line in re.sub(r"in [\d.]+ s\b", "in ... s", text).strip("\n").split("\n")) + "\n"
+    )
+
+
+def fresh(kind: str, what: str, old: str) -> str:
+    """Return the content of a generated part."""
+    if kind == "run":
+        return f"```console\n$ {what}\n{run(shlex.split(what))}```\n"
+    if what in NEEDS_OUTSIDE and not OUTSIDE.exists():
+        print(f"left alone: {what} needs the measurements outside of the repository")
+        return old
+    return TABLES[what]() + "\n"
+
+
+def pages() -> Iterator[Path]:
+    """Yield the pages with generated parts."""
+    yield ROOT / "README.md"
+    yield from sorted((ROOT / "docs").glob("*.md"))
+
+
+def picture() -> None:
+    """Draw predicted against measured step time of the gated groups, blind."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "cutline"
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7.5, 6.0), layout="constrained")
+    markers = "osD^vPX*<"
+    for (group, (_name, *_)), marker in zip(BARS.items(), markers, strict=True):
+        rows = [r for r in scores(0)["rows"] if r["group"] == group]
+        x = np.arange(len(rows)) / max(len(rows) - 1, 1)
+        axes.scatter(
+            list(BARS).index(group) + 0.1 + 0.8 * x,
+            100 * np.sort([r["error"] for r in rows]),
+            s=14,
+            marker=marker,
+        )
+    axes.axhspan(-10, 10, alpha=0.12, color="grey")
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.set_xticks(
+        np.arange(len(BARS)) + 0.5,
+        [n.replace(", ", ",\n") for n, *_ in BARS.values()],
+        rotation=35,
+        ha="right",
+        fontsize=8,
+    )
+    axes.set_ylabel("predicted over measured step time, percent")
+    axes.set_ylim(-70, 70)
+    axes.set_title("Blind: each source predicted without any of its rows (band: 10 %)", fontsize=10)
+    figure.savefig(ROOT / "docs" / "accuracy.svg", metadata={"Date": None})
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
+    stale = []
+    for page in pages():
+        text = page.read_text(encoding="utf-8")
+
+        def replace(match: re.Match[str]) -> str:
+            kind, what, old = match.groups()
+            return f"<!-- {kind}: {what} -->\n{fresh(kind, what, old)}<!-- end -->"
+
+        new = PART.sub(replace, text)
+        if new != text:
+            stale.append(page.relative_to(ROOT).as_posix())
+            if not check:
+                page.write_text(new, encoding="utf-8")
+    if not check and OUTSIDE.exists():
+        with contextlib.redirect_stderr(io.StringIO()):
+            picture()
+    if stale:
+        print(("stale, run `make docs`: " if check else "rewritten: ") + ", ".join(stale))
+    else:
+        print("generated pages are fresh")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
