@@ -13,7 +13,7 @@ import sys
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; return its exit code: 0 answered, 2 refused input (one line says why), 130 interrupted.
+    """Run one command; return its exit code: 0 answered, 2 refused (one line says why), 130 interrupted.
 
     Parameters
     ----------
@@ -27,10 +27,11 @@ def main(arguments: list[str] | None = None) -> int:
 
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     command = typer.main.get_command(app)
-    usage = typer.BadParameter.__mro__[2]  # click's ClickException, wherever this Typer keeps click
+    usage: type[Exception] = typer.BadParameter.__mro__[2]  # click's ClickException, vendored or not
     try:
         with command.make_context("cutline", words) as context:
             command.invoke(context)
+        sys.stdout.flush()
     except typer.Exit as done:
         return done.exit_code
     except CutlineError as error:

@@ -12,6 +12,7 @@ from cutline.cli.planning import Json, ModelName
 Maker = Annotated[str | None, typer.Option("--maker", help="Only those of one maker.", metavar="NAME")]
 NUMBERS = {
     "bf16_dense_flop_per_s": ("peak", "bf16-dense"),
+    "fp16_dense_flop_per_s": ("peak", "fp16-dense"),
     "memory_bytes": ("memory", ""),
     "memory_bytes_per_s": ("memory_rate", ""),
     "scale_up_bytes_per_s": ("link", "scale-up"),
@@ -33,8 +34,14 @@ def chips(maker: Maker = None, json: Json = False) -> None:
     show_catalogue.chips(answer)
 
 
-def chip(name: Annotated[str, typer.Argument(metavar="NAME", help="A part's name, in any case.")], json: Json = False) -> None:
-    """Show all claims about one chip with their sources: the trusted one first, the losing ones below it."""
+def chip(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A part's name, in any case.")],
+    json: Json = False,
+) -> None:
+    """Show all claims about one chip with their sources.
+
+    The trusted claim of a fact comes first, the losing ones below it, guesses are marked.
+    """
     from cutline.cli import screen
 
     answer = facts_of("chips", name)
@@ -60,7 +67,10 @@ def models(json: Json = False) -> None:
 
 
 def model(name: ModelName, json: Json = False) -> None:
-    """Show the shape of a model or of a config.json, its parameters part by part, and the sources."""
+    """Show the shape of a model or of a config.json.
+
+    Prints parameters part by part, and every source; of a file the keys that were used and assumed.
+    """
     from cutline.cli import screen
 
     answer = shape_of(name)
@@ -89,8 +99,6 @@ def list_of_chips(maker: str | None = None) -> dict[str, Any]:
         part = chip(name)
         row: dict[str, Any] = {k: part.text(k) for k in ("maker", "country", "segment", "family", "released")}
         row |= {k: float(part.facts[f].value) if f in part.facts else None for k, f in NUMBERS.items()}
-        if row["bf16_dense_flop_per_s"] is None and ("peak", "fp16-dense") in part.facts:
-            row["fp16_dense_flop_per_s"] = float(part.facts["peak", "fp16-dense"].value)
         rows.append({"name": part.name} | row)
     if maker is None:
         return {"chips": rows}
@@ -103,7 +111,7 @@ def list_of_chips(maker: str | None = None) -> dict[str, Any]:
 
 
 def facts_of(table: str, name: str) -> dict[str, Any]:
-    """Return all claims about a name of `chips` or `models`, best first within a fact; losing ones have `used` False."""
+    """Return all claims about a name of `chips` or `models`, best first; losing ones have `used` False."""
     from cutline.facts import reader
     from cutline.plan.run import claim_row
 
@@ -126,8 +134,10 @@ def list_of_models() -> dict[str, Any]:
     known = reader.table("models")
     rows = []
     for name in sorted(known, key=str.casefold):
-        text = {k: c.value if (c := known.best(name, k)) else "" for k in ("maker", "country", "released", "kind")}
-        row: dict[str, Any] = {"name": name} | text
+        row: dict[str, Any] = {"name": name}
+        for field in ("maker", "country", "released", "kind"):
+            claim = known.best(name, field)
+            row[field] = claim.value if claim else ""
         try:
             m = model(name)
             count = parameters(m)
@@ -135,8 +145,8 @@ def list_of_models() -> dict[str, Any]:
             row |= {"kind": m.kind, "context": m.context or None, "tokens": m.tokens}
         except CutlineError:  # a shape that nobody published
             size = known.best(name, "parameters")
-            row |= {"parameters": size.value if size else None, "active": None, "layers": None, "hidden": None}
-            row |= {"context": None, "tokens": None}
+            row |= dict.fromkeys(("parameters", "active", "layers", "hidden", "context", "tokens"))
+            row["parameters"] = size.value if size else None
         rows.append(row)
     return {"models": rows}
 

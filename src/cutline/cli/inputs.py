@@ -1,4 +1,4 @@
-"""From words of the command line to arguments: numbers, models, stacks, networks. Refuses with the option's name."""
+"""From words of the command line to arguments; refuses with the name of the option."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 MOST = 1e18
 """No count of a training run is larger; a number above it is a slip."""
+MOST_CHIPS = 100_000_000
+"""More than were ever sold of one kind."""
 MULTIPLIERS = (0.1, 10.0)
 """Range of a calibrated multiplier; one outside it says that the rows were not what they seemed."""
 NETWORK = re.compile(r"(?:[1-9]\d*\s*x\s*)?[1-9]\d*\s*Gb/s(?:\s+per\s+(?:chip|GPU|NPU|server|node))?")
@@ -30,7 +32,7 @@ class Chosen(NamedTuple):
     """the content of the stack file, if it was one"""
 
 
-def number(text: str | None, option: str) -> float | None:
+def number(text: str | None, option: str, most: float = MOST) -> float | None:
     """Read a count above 0 such as `1.4T`, or None; the message of a refusal names the option.
 
     Examples
@@ -41,8 +43,8 @@ def number(text: str | None, option: str) -> float | None:
     if text is None:
         return None
     found = count(text, option)
-    if not math.isfinite(found) or found > MOST:
-        raise CutlineError(f"{option} must be at most {MOST:.0e}; got '{text}'")
+    if not math.isfinite(found) or found > most:
+        raise CutlineError(f"{option} must be at most {most:.0e}; got '{text}'")
     return found
 
 
@@ -56,8 +58,10 @@ def whole(text: str, option: str, most: float = 1e12) -> int:
     """
     found = number(text, option)
     assert found is not None
-    if found % 1 or found > most:
-        raise CutlineError(f"{option} must be a whole number of at most {most:,.0f}; got '{text}'")
+    if found % 1:
+        raise CutlineError(f"{option} must be a whole number; got '{text}'")
+    if found > most:
+        raise CutlineError(f"{option} must be at most {most:,.0f}; got '{text}'")
     return int(found)
 
 
@@ -91,6 +95,16 @@ def is_file(name: str) -> bool:
     except UnknownName:
         return name.casefold().endswith(".json") or Path(name).exists()
     return False
+
+
+def fleet(text: str) -> str:
+    """Return the words of `--on` if they mean a fleet of at most `MOST_CHIPS`."""
+    from cutline.plan import fleet
+
+    chips = sum(group.chips for group in fleet.fleet(text))
+    if chips > MOST_CHIPS:
+        raise CutlineError(f"--on must be at most {MOST_CHIPS:,} chips; got '{text}'")
+    return text
 
 
 def network(text: str | None) -> str | None:
@@ -157,11 +171,13 @@ def read_stack(path: Path) -> dict[str, Any]:
     low, high = MULTIPLIERS
     for name, value in multipliers.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not low < value < high:
-            raise DataError(path.name, None, f"multiplier {name} must be a number above {low:g} and below {high:g}; got {value}")
+            rule = f"a number above {low:g} and below {high:g}"
+            raise DataError(path.name, None, f"multiplier {name} must be {rule}; got {value}")
     return content | {"multipliers": {k: float(v) for k, v in multipliers.items()}}
 
 
 def _known_keys(path: Path, what: str, given: dict[str, Any], known: tuple[str, ...]) -> None:
     for key in given:
         if key not in known:
-            raise DataError(path.name, None, f"{what} '{key}' is not known; it must be one of {', '.join(known)}")
+            rule = f"it must be one of {', '.join(known)}"
+            raise DataError(path.name, None, f"{what} '{key}' is not known; {rule}")

@@ -18,23 +18,30 @@ if TYPE_CHECKING:
 
 def accuracy(
     measurements: Annotated[
-        Path | None, typer.Option(help="Table of measured steps; the catalogue's own if left out.", metavar="FILE")
+        Path | None,
+        typer.Option(help="Table of measured steps; the catalogue's own if left out.", metavar="FILE"),
     ] = None,
     calibrate: Annotated[
-        str | None, typer.Option(help="Fit four constants on N rows of each group, score the others.", metavar="N")
+        str | None,
+        typer.Option(help="Fit four constants on N rows of each group, score the others.", metavar="N"),
     ] = None,
     stack: Annotated[str | None, typer.Option(help="Score with a file of `cutline calibrate`.", metavar="FILE")] = None,
     rows: Annotated[bool, typer.Option("--rows", help="Print every row.")] = False,
     json: Json = False,
 ) -> None:
-    """Score predictions against measured steps: error by source, share inside the interval, what was skipped."""
+    """Score predictions against measured steps.
+
+    Prints the error of each group of measurements, the share inside the interval, and what was skipped.
+    """
     from cutline.cli import screen
     from cutline.plan import accuracy
 
     fitted = inputs.whole(calibrate, "--calibrate", 1000) if calibrate else 0
     chosen = inputs.stack_named(stack)
     if chosen.about is None and stack is not None:
-        raise CutlineError(f"--stack must be a .toml file of `cutline calibrate`, for each row names its own stack; got '{stack}'")
+        raise CutlineError(
+            f"--stack must be a .toml file of `cutline calibrate`, as each row names its stack; got '{stack}'"
+        )
     if chosen.about and fitted:
         raise CutlineError(f"--stack and --calibrate exclude each other; got '{stack}' and {fitted}")
     with screen.progress("scoring") as tick:
@@ -50,14 +57,20 @@ def accuracy(
 
 
 def calibrate(
-    measurements: Annotated[Path, typer.Option(help="Table of your own measured steps, all of one stack.", metavar="FILE")],
+    measurements: Annotated[
+        Path, typer.Option(help="Table of your own measured steps, all of one stack.", metavar="FILE")
+    ],
     save: Annotated[Path, typer.Option(help="Where to write the stack file.", metavar="FILE.toml")],
     rows: Annotated[
-        str | None, typer.Option("--rows", help="Fit on N rows picked by a fixed rule; all if left out.", metavar="N")
+        str | None,
+        typer.Option("--rows", help="Fit on N rows picked by a fixed rule; all if left out.", metavar="N"),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Fit four constants to measured steps of one cluster; `--stack FILE` then uses them on every command."""
+    """Fit four constants to measured steps of one stack.
+
+    Other commands then take the file as --stack.
+    """
     from cutline.cli import screen
 
     most = inputs.whole(rows, "--rows", 1e6) if rows else None
@@ -87,8 +100,8 @@ def calibrated(path: Path, name: str, most: int | None = None) -> dict[str, Any]
     Returns
     -------
     dict
-        `name`, `base`, `calibrated_on` (ids), `multipliers`; `fitted` and `others`, each `n` and the errors of
-        the step time `before` and `after`; `skipped`.
+        `name`, `base`, `calibrated_on` (ids), `multipliers`; `fitted` and `others`, each `n` and the errors
+        of the step time `before` and `after`; `skipped`.
 
     Raises
     ------
@@ -101,15 +114,20 @@ def calibrated(path: Path, name: str, most: int | None = None) -> dict[str, Any]
     found = sorted({j.stack.name for j in jobs})
     if len(found) > 1:
         counts = ", ".join(f"{s} ({sum(j.stack.name == s for j in jobs)} rows)" for s in found)
-        raise DataError(path.name, None, f"rows must all be of one software stack; got {counts}; keep one in the column framework")
+        cure = "keep rows of one in the column framework"
+        raise DataError(path.name, None, f"rows must all be of one software stack; got {counts}; {cure}")
     picked = fitting.pick(jobs, "shipped", most) if most else jobs
     if len(picked) < 2:
         raise DataError(path.name, None, f"calibration needs at least 2 rows; got {len(picked)}")
     multipliers = fitting.calibrate(picked)
     ids = {j.id for j in picked}
     return {
-        "name": name, "base": found[0], "calibrated_on": sorted(ids), "multipliers": multipliers,
-        "fitted": _errors(picked, multipliers), "others": _errors([j for j in jobs if j.id not in ids], multipliers),
+        "name": name,
+        "base": found[0],
+        "calibrated_on": sorted(ids),
+        "multipliers": multipliers,
+        "fitted": _errors(picked, multipliers),
+        "others": _errors([j for j in jobs if j.id not in ids], multipliers),
         "skipped": skipped,
     }
 
@@ -125,8 +143,9 @@ def _errors(jobs: list[Job], multipliers: dict[str, float]) -> dict[str, Any] | 
     measured = np.array([j.measured_step_s for j in jobs])
     out: dict[str, Any] = {"n": len(jobs)}
     for when, changes in (("before", None), ("after", multipliers)):
-        error = abs(fitting.predict(jobs, fitting.constants_of(jobs, "shipped", changes)).step_s / measured - 1.0)
-        out[when] = {"median": float(np.median(error)), "mean": float(np.mean(error)), "worst": float(np.max(error))}
+        e = fitting.predict(jobs, fitting.constants_of(jobs, "shipped", changes))
+        error = abs(e.step_s / measured - 1.0)
+        out[when] = {k: float(f(error)) for k, f in (("median", np.median), ("mean", np.mean), ("worst", np.max))}
     return out
 
 
@@ -138,7 +157,7 @@ def write_stack(answer: dict[str, Any], path: Path) -> None:
 
     ids = "".join(f"  {quoted(i)},\n" for i in answer["calibrated_on"])
     lines = [
-        "# Written by `cutline calibrate`; use it with --stack. Multipliers on four constants of the base stack.",
+        "# Written by `cutline calibrate`; use it with --stack. Multipliers on constants of the base stack.",
         f"name = {quoted(answer['name'])}",
         f"base = {quoted(answer['base'])}",
         f"calibrated_on = [\n{ids}]",
@@ -157,5 +176,6 @@ def _same_stack(answer: dict[str, Any], base: str, file: str) -> None:
     others = sorted({r["stack"] for r in answer["rows"]} - {base})
     if others:
         raise CutlineError(
-            f"{file} was calibrated for the stack {base}, but rows are of {', '.join(others)}; give --measurements with rows of {base} alone"
+            f"{file} was calibrated for the stack {base}, but rows are of {', '.join(others)}; "
+            f"give --measurements with rows of {base} alone"
         )

@@ -15,18 +15,27 @@ if TYPE_CHECKING:
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="A model's usual name, or the path of a config.json.")]
 On = Annotated[str, typer.Option("--on", help="The fleet, such as '2048 x A100-SXM-80GB'.", metavar="FLEET")]
 Tokens = Annotated[
-    str | None, typer.Option("--tokens", help="Training tokens, such as 1.4T; as published if left out.", metavar="N")
+    str | None,
+    typer.Option("--tokens", help="Training tokens, such as 1.4T; as published if left out.", metavar="N"),
 ]
-Seq = Annotated[str | None, typer.Option("--seq", help="Tokens of one sequence; as pre-trained if left out.", metavar="N")]
+Seq = Annotated[
+    str | None, typer.Option("--seq", help="Tokens of one sequence; as pre-trained if left out.", metavar="N")
+]
 Precision = Annotated[
-    str, typer.Option("--precision", help="Format of the linear layers: bf16, fp16, fp8, mxfp8, nvfp4, tf32, fp32.", metavar="NAME")
+    str,
+    typer.Option(
+        "--precision",
+        help="Format of the linear layers: bf16, fp16, fp8, mxfp8, nvfp4, tf32, fp32.",
+        metavar="NAME",
+    ),
 ]
 StackName = Annotated[
     str | None,
     typer.Option("--stack", help="Software stack by name, or a file of `cutline calibrate`.", metavar="NAME|FILE"),
 ]
 Network = Annotated[
-    str | None, typer.Option("--network", help="Network, such as '400 Gb/s per chip' or '8x200 Gb/s'.", metavar="RATE")
+    str | None,
+    typer.Option("--network", help="Network, such as '400 Gb/s per chip' or '8x200 Gb/s'.", metavar="RATE"),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the same content as JSON.")]
 Sources = Annotated[bool, typer.Option("--sources", help="List every fact with value, date, tier, title and address.")]
@@ -47,13 +56,16 @@ def plan(
     sources: Sources = False,
     json: Json = False,
 ) -> None:
-    """Find the best way to train a model on a fleet: days, memory, energy and money, beside published runs."""
+    """Find the best way to train a model on a fleet.
+
+    Prints days with an interval, memory, energy and money, what limits the run, and what was published.
+    """
     started = time.perf_counter()
     from cutline.cli import screen
     from cutline.plan import run
 
     most = inputs.whole(top, "--top", 1000)
-    wanted = inputs.number(batch_tokens, "--batch-tokens")
+    wanted = inputs.number(batch_tokens, "--batch-tokens", 1e12)
     goal = inputs.one_of(objective, "--objective", ("time", "cost", "energy"))
     job = _job(model, on, tokens, seq, precision, stack, network, batch_tokens=wanted)
     with screen.progress("searching") as tick:
@@ -91,7 +103,10 @@ def estimate(
     sources: Sources = False,
     json: Json = False,
 ) -> None:
-    """Estimate one given strategy: where the time of a step goes, and the memory of the fullest chip."""
+    """Estimate one given strategy.
+
+    Prints where the time of a step goes, and what fills the fullest chip.
+    """
     from cutline.cli import screen
     from cutline.plan import run
 
@@ -121,7 +136,13 @@ def layers_per_stage(layers: int, pp: int, vpp: int) -> int:
 
 
 def _job(
-    model: str, on: str, tokens: str | None, seq: str | None, precision: str, stack: str | None, network: str | None,
+    model: str,
+    on: str,
+    tokens: str | None,
+    seq: str | None,
+    precision: str,
+    stack: str | None,
+    network: str | None,
     **batch: Any,
 ) -> Job:
     """Turn the words that `plan` and `estimate` share into a job."""
@@ -134,8 +155,15 @@ def _job(
     shape = inputs.model_named(model)
     published = shape.tokens if wanted is None else None
     job = run.job(
-        shape, on, wanted or published, length, precision=precision.strip().casefold(), stack=chosen.stack,
-        changes=chosen.changes, network=inputs.network(network), **batch,
+        shape,
+        inputs.fleet(on),
+        wanted or published,
+        length,
+        precision=precision.strip().casefold(),
+        stack=chosen.stack,
+        changes=chosen.changes,
+        network=inputs.network(network),
+        **batch,
     )
     if published:
         job.assumed.append(f"tokens {plain(published)}: as published")

@@ -1,11 +1,11 @@
-"""Lines and columns on the terminal: 100 wide at most, no boxes, colour only beside words that say the same."""
+"""Lines and columns on the terminal: at most 100 wide, no boxes, colour only beside words that say as much."""
 
 from __future__ import annotations
 
 import json
 import sys
 import textwrap
-import time
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ INDENT = "  "
 
 
 def console() -> Console:
-    """Return the console of stdout, at most `WIDTH` columns wide and as wide as that where stdout is a file."""
+    """Return the console of stdout: at most `WIDTH` columns wide, just as wide where stdout is a file."""
     from rich.console import Console
 
     found = Console(highlight=False, markup=False, emoji=False)
@@ -35,8 +35,12 @@ def line(text: str = "", style: str = "", hang: int = 0) -> None:
     """Print one indented line, wrapped with `hang` more columns on the lines that follow."""
     out = console()
     wrapped = textwrap.wrap(
-        text, out.width, initial_indent=INDENT, subsequent_indent=INDENT + " " * hang,
-        break_long_words=False, break_on_hyphens=False,
+        text,
+        out.width,
+        initial_indent=INDENT,
+        subsequent_indent=INDENT + " " * hang,
+        break_long_words=False,
+        break_on_hyphens=False,
     )
     out.print("\n".join(wrapped), style=style or None, soft_wrap=True)
 
@@ -53,6 +57,11 @@ def items(lead: str, said: Sequence[str], gap: str = "   ", style: str = "") -> 
             more = " " * len(start) + item
         row = more
     out.print("\n".join([*rows, row]), style=style or None, soft_wrap=True)
+
+
+def address(url: str) -> None:
+    """Print an address on its own line, whole even where it is too long: a torn one cannot be followed."""
+    console().print(INDENT * 2 + url, style="dim", soft_wrap=True)
 
 
 def ends(left: str, right: str) -> None:
@@ -75,7 +84,10 @@ def columns(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[
     for i, title in enumerate(head):
         last = i == len(head) - 1
         table.add_column(
-            title, justify="right" if i in right else "left", no_wrap=not last, overflow="fold" if last else "ellipsis"
+            title,
+            justify="right" if i in right else "left",
+            no_wrap=not last,
+            overflow="fold" if last else "ellipsis",
         )
     for row in rows:
         table.add_row(*row)
@@ -99,22 +111,21 @@ def progress(label: str) -> Iterator[Callable[..., None]]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     bar = Progress(
-        TextColumn(label), BarColumn(), TextColumn("{task.completed:,.0f}"), TimeElapsedColumn(),
-        console=Console(stderr=True), transient=True,
+        TextColumn(label),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f}"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
     )
     task = bar.add_task(label, total=None)
-    start = time.monotonic()
-    running = False
-
-    def tick(done: int, total: int | None = None) -> None:
-        nonlocal running
-        if not running and time.monotonic() - start > 1.0:
-            bar.start()
-            running = True
-        bar.update(task, completed=done, total=total)
-
+    later = threading.Timer(1.0, bar.start)
+    later.daemon = True
+    later.start()
     try:
-        yield tick
+        yield lambda done, total=None: bar.update(task, completed=done, total=total)
     finally:
-        if running:
+        later.cancel()
+        later.join()
+        if bar.live.is_started:
             bar.stop()

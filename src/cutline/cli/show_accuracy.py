@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from cutline.cli import screen, words
@@ -18,15 +19,16 @@ REASONS = 12
 def accuracy(answer: Answer, every_row: bool, stack: Answer | None) -> None:
     """Print the answer of `cutline accuracy`."""
     rows, skipped, fitted = answer["rows"], answer["skipped"], answer["calibrated_on"]
-    errors = sorted(abs(r["error"]) for r in rows)
+    errors = [abs(r["error"]) for r in rows]
     screen.line()
     if not rows:
         screen.line("Nothing was scored: every row was skipped.", "bold")
     else:
         inside = sum(r["low"] <= r["measured"] <= r["high"] for r in rows) / len(rows)
         screen.line(
-            f"median error of the step time {percent(errors[len(errors) // 2], 1)}, {percent(inside)} of the measurements "
-            f"inside the 90 % interval ({len(rows):,} rows)", "bold",
+            f"median error of the step time {percent(median(errors), 1)}, {percent(inside)} of measurements "
+            f"inside the 90 % interval ({len(rows):,} rows)",
+            "bold",
         )
         screen.line()
         _summary(answer["summary"])
@@ -42,8 +44,15 @@ def accuracy(answer: Answer, every_row: bool, stack: Answer | None) -> None:
 
 def _summary(summary: list[Answer]) -> None:
     table = [
-        [s["group"], f"{s['n']:,}", *(percent(s[k], 1) for k in ("median", "mean")), f"{100 * s['bias']:+.1f} %",
-         percent(s["p90"], 1), percent(s["inside"]), ""]
+        [
+            s["group"],
+            f"{s['n']:,}",
+            *(percent(s[k], 1) for k in ("median", "mean")),
+            f"{100 * s['bias']:+.1f} %",
+            percent(s["p90"], 1),
+            percent(s["inside"]),
+            "",
+        ]
         for s in summary
     ]
     screen.columns(["group", "n", "median", "mean", "bias", "p90", "inside 90 %", ""], table, right=(1, 2, 3, 4, 5, 6))
@@ -51,32 +60,36 @@ def _summary(summary: list[Answer]) -> None:
 
 def _how(fitted: Answer, stack: Answer | None, scored: set[str]) -> None:
     """Say which rows had a part in the constants."""
+    terms = "bias: median of predicted over measured less 1; p90: 90th percentile of the error"
     if fitted:
-        screen.line(
-            f"calibrated: four constants fitted on {len(next(iter(fitted.values()))['rows'])} rows of each group, which are "
-            "not scored; bias: median of predicted over measured less 1; p90: 90th percentile of the error"
-        )
+        n = len(next(iter(fitted.values()))["rows"])
+        screen.line(f"calibrated: four constants fitted on {n} rows of each group, which are not scored; {terms}")
     elif stack:
         own = len(scored & set(stack.get("calibrated_on", [])))
-        screen.line(f"with the multipliers of {stack.get('name', 'the file')} (base {stack['base']}), which were fitted on {own} of these rows")
+        name = stack.get("name", "the file")
+        screen.line(f"with the multipliers of {name} (base {stack['base']}), which were fitted on {own} of these rows")
     else:
-        screen.line(
-            "blind: each group predicted with constants fitted without it; bias: median of predicted over measured "
-            "less 1; p90: 90th percentile of the error"
-        )
+        screen.line(f"blind: each group predicted with constants fitted without it; {terms}")
 
 
 def _rows(rows: list[Answer]) -> None:
     table = [
-        [r["id"], r["metric"].replace("_per_s_per_chip", "/s/chip").replace("_per_chip", "/chip"), digits(r["predicted"]),
-         f"{digits(r['low'])} to {digits(r['high'])}", digits(r["measured"]), f"{100 * r['error']:+.1f} %", "; ".join(r["assumed"])]
+        [
+            r["id"],
+            r["metric"].replace("_per_s_per_chip", "/s/chip").replace("_per_chip", "/chip"),
+            digits(r["predicted"]),
+            f"{digits(r['low'])} to {digits(r['high'])}",
+            digits(r["measured"]),
+            f"{100 * r['error']:+.1f} %",
+            "; ".join(r["assumed"]),
+        ]
         for r in rows
     ]
     screen.columns(["id", "metric", "predicted", "90 %", "measured", "error", "assumed"], table, right=(2, 3, 4, 5))
 
 
 def _skipped(skipped: list[Answer]) -> None:
-    """Print how many rows were skipped, by reason; names and numbers in a reason do not make it another one."""
+    """Print how many rows were skipped, by reason; a name in a reason does not make it another one."""
     if not skipped:
         screen.line("no row was skipped")
         return
@@ -108,23 +121,23 @@ def calibrate(answer: Answer, path: Path) -> None:
     best = answer["others"] or answer["fitted"]
     which = "rows that were not fitted" if answer["others"] else "rows, all of them fitted"
     screen.line()
-    screen.line(
-        f"median error {percent(best['before']['median'], 1)} before, {percent(best['after']['median'], 1)} after "
-        f"({best['n']:,} {which})", "bold",
-    )
+    before, after = (percent(best[k]["median"], 1) for k in ("before", "after"))
+    screen.line(f"median error {before} before, {after} after ({best['n']:,} {which})", "bold")
     screen.line()
     rows = []
     for what, errors in (("fitted", answer["fitted"]), ("others", answer["others"])):
         for when in ("before", "after") if errors else ():
             e = errors[when]
-            rows.append([f"{what}, {when}", f"{errors['n']:,}", *(percent(e[k], 1) for k in ("median", "mean", "worst")), ""])
+            numbers = [percent(e[k], 1) for k in ("median", "mean", "worst")]
+            rows.append([f"{what}, {when}", f"{errors['n']:,}", *numbers, ""])
     screen.columns(["error of the step time", "n", "median", "mean", "worst", ""], rows, right=(1, 2, 3, 4))
     screen.line()
     screen.items(f"multipliers on {answer['base']}: ", [f"{k} {v:.3f}" for k, v in answer["multipliers"].items()])
-    screen.items("calibrated on: ", answer["calibrated_on"][:20] + (["..."] if len(answer["calibrated_on"]) > 20 else []), "  ")
+    ids = answer["calibrated_on"]
+    screen.items("calibrated on: ", ids[:20] + (["..."] if len(ids) > 20 else []), "  ")
     if answer["skipped"]:
         screen.line()
         _skipped(answer["skipped"])
     screen.line()
-    screen.line(f"wrote {path}; use it with --stack {path}")
+    screen.line(f"wrote {path}; other commands take it as --stack")
     screen.line(words.version(), "dim")

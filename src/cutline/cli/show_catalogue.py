@@ -5,36 +5,40 @@ from __future__ import annotations
 from typing import Any
 
 from cutline.cli import screen, words
-from cutline.cli.words import digits, gigabytes, large, percent
+from cutline.cli.words import exact, large, percent, plain
 
 Answer = dict[str, Any]
 NOT_SHAPE = {
-    "name", "kind", "sources", "published_parameters", "published_active", "tokens",
+    "name",
+    "kind",
+    "sources",
+    "published_parameters",
+    "published_active",
+    "tokens",
 }
 """Fields of a model that the lines above its shape have said."""
 
 
-def per(value: float | None, unit: float, ending: str) -> str:
+def per(value: float | None, unit: float) -> str:
     """Write a number in a unit, or a dash if it is not known."""
-    return "-" if value is None else f"{digits(value / unit)} {ending}"
+    return "-" if value is None else exact(value / unit)
 
 
 def chips(answer: Answer) -> None:
     """Print the answer of `cutline chips`."""
     rows = []
     for c in answer["chips"]:
-        peak = per(c["bf16_dense_flop_per_s"], 1e12, "TFLOP/s")
-        if "fp16_dense_flop_per_s" in c:
-            peak = per(c["fp16_dense_flop_per_s"], 1e12, "fp16   ")
-        memory = "-" if c["memory_bytes"] is None else f"{gigabytes(c['memory_bytes'])} GB"
-        rate, link = (per(c[k], 1e9, "GB/s") for k in ("memory_bytes_per_s", "scale_up_bytes_per_s"))
-        power = per(c["power_w"], 1, "W")
-        rows.append([c["name"], c["maker"], c["released"][:7] or "-", peak, memory, rate, link, power])
-    head = ["name", "maker", "released", "bf16 dense", "memory", "rate", "link", "power"]
+        peak = per(c["bf16_dense_flop_per_s"], 1e12)
+        if peak == "-" and c["fp16_dense_flop_per_s"] is not None:
+            peak = "fp16 " + per(c["fp16_dense_flop_per_s"], 1e12)
+        sizes = [per(c[k], 1e9) for k in ("memory_bytes", "memory_bytes_per_s", "scale_up_bytes_per_s")]
+        named = [c["name"], c["maker"], c["released"][:7] or "-"]
+        rows.append([*named, peak, *sizes, per(c["power_w"], 1), ""])
+    head = ["name", "maker", "released", "TFLOP/s", "GB", "GB/s", "link GB/s", "W", ""]
     screen.columns(head, rows, right=(3, 4, 5, 6, 7))
     screen.line()
     screen.line(
-        f"{len(rows)} chips; link: scale-up, one direction, per chip; fp16: TFLOP/s of a part without a bf16 figure; "
+        f"{len(rows)} chips; TFLOP/s: dense bf16, of parts without it fp16; link: scale-up, one way, per chip; "
         "-: no claim. `cutline chip NAME` shows every claim with its source."
     )
     screen.line(words.version(), "dim")
@@ -43,8 +47,13 @@ def chips(answer: Answer) -> None:
 def chip(answer: Answer) -> None:
     """Print the answer of `cutline chip`."""
     used = {(c["field"], c["item"]): c["value"] for c in answer["claims"] if c["used"]}
-    wanted = [("peak", "bf16-dense", "bf16 dense"), ("memory", "", ""), ("memory_rate", "", ""),
-              ("link", "scale-up", "scale-up"), ("power", "", "")]
+    wanted = [
+        ("peak", "bf16-dense", "bf16 dense"),
+        ("memory", "", ""),
+        ("memory_rate", "", ""),
+        ("link", "scale-up", "scale-up"),
+        ("power", "", ""),
+    ]
     said = [f"{used[f, i]} {name}".strip() for f, i, name in wanted if (f, i) in used]
     origin = [used[k] for k in (("maker", ""), ("released", "")) if k in used]
     screen.line()
@@ -55,24 +64,28 @@ def chip(answer: Answer) -> None:
 
 def claims(found: list[Answer]) -> None:
     """Print claims, losing ones below the one that is used, and the sources they name."""
-    rows = []
+    rows, winner = [], found[0]
     for c in found:
-        fact = f"{c['field']} {c['item']}".strip() if c["used"] else "  not used"
-        source = c["source"] + (f": {c['note']}" if c["note"] else "")
-        rows.append([fact, c["value"] if len(c["value"]) <= 28 else c["value"][:25] + "...", c["date"] or "-", c["tier"], source])
+        if c["used"]:
+            winner = c
+        fact = "  agrees" if c["amount"] == winner["amount"] else "  not used"
+        if c["used"]:
+            fact = f"{c['field']} {c['item']}".strip()
+        source = c["note"] if c["tier"] == "guess" else c["source"] + (f": {c['note']}" if c["note"] else "")
+        rows.append([fact, _short(c["value"], 28), c["date"] or "-", c["tier"], source])
     screen.columns(["fact", "value", "date", "tier", "source and note"], rows)
     guesses = sum(c["tier"] == "guess" for c in found)
     losing = sum(not c["used"] for c in found)
     screen.line()
     screen.line(
-        f"{len(found)} claims, {losing} not used because a more trusted or later one is there, {guesses} guesses. "
+        f"{len(found)} claims, {losing} behind a more trusted or later one, {guesses} guesses. "
         "Order of trust: sheet, vendor, measured, filing, press, guess."
     )
     screen.line()
     for c in {c["source"]: c for c in found}.values():
         screen.line(f"{c['source']}: {c['title']}", hang=2)
         if c["url"]:
-            screen.line(f"  {c['url']}", "dim")
+            screen.address(c["url"])
     screen.line(words.version(), "dim")
 
 
@@ -80,11 +93,12 @@ def models(answer: Answer) -> None:
     """Print the answer of `cutline models`."""
     rows = []
     for m in answer["models"]:
-        size, active, tokens = (large(m[k]) if m[k] else "-" for k in ("parameters", "active", "tokens"))
-        layers, hidden, context = (f"{m[k]:,}" if m[k] else "-" for k in ("layers", "hidden", "context"))
-        rows.append([m["name"], m["maker"], m["released"][:7] or "-", m["kind"], size, active, layers, hidden, context, tokens])
-    head = ["name", "maker", "released", "kind", "size", "active", "layers", "hidden", "seq", "tokens"]
-    screen.columns(head, rows, right=(4, 5, 6, 7, 8, 9))
+        named = [m["name"], _short(m["maker"], 14), m["released"][:7] or "-", m["kind"]]
+        size, active, tokens = (_size(m[k]) for k in ("parameters", "active", "tokens"))
+        layers, context = (f"{m[k]:,}" if m[k] else "-" for k in ("layers", "context"))
+        rows.append([*named, size, active, layers, context, tokens, ""])
+    head = ["name", "maker", "released", "kind", "size", "active", "layers", "seq", "tokens", ""]
+    screen.columns(head, rows, right=(4, 5, 6, 7, 8))
     screen.line()
     screen.line(f"{len(rows)} models; -: not published. `cutline model NAME` shows the shape with its sources.")
     screen.line(words.version(), "dim")
@@ -99,9 +113,10 @@ def model(answer: Answer) -> None:
     if shape["published_parameters"]:
         said += f" (published: {large(shape['published_parameters'])})"
     screen.line()
-    screen.line(f"{answer['name']}: {said}, {shape['kind']}, {shape['layers']} layers of width {shape['hidden']:,}", "bold")
+    form = f"{shape['kind']}, {shape['layers']} layers of width {shape['hidden']:,}"
+    screen.line(f"{answer['name']}: {said}, {form}", "bold")
     if shape["tokens"]:
-        screen.line(f"trained on {large(shape['tokens'])} tokens")
+        screen.line(f"trained on {plain(shape['tokens'])} tokens")
     screen.line()
     _parameters(shape, count)
     screen.line()
@@ -115,6 +130,14 @@ def model(answer: Answer) -> None:
     assumed = [f"{k} {_value(v)}" for k, v in answer["assumed"].items()] or ["nothing"]
     screen.items("assumed, as the class does: ", assumed)
     screen.line(words.version(), "dim")
+
+
+def _size(x: float | None) -> str:
+    return plain(float(f"{x:.3g}")) if x else "-"
+
+
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 3].rstrip() + "..."
 
 
 def _parameters(shape: Answer, count: Answer) -> None:

@@ -19,12 +19,13 @@ def plan(answer: Answer, seconds: float, sources: bool) -> None:
         headline(answer["best"])
         screen.line()
         _plans(answer)
-        screen.items("best in full: ", words.strategy_in_full(answer["best"]["strategy"]).split("; "))
+        screen.line("best in full: " + words.strategy_in_full(answer["best"]["strategy"]), hang=14)
         screen.line()
         _why(answer)
     _doubt(answer)
     screen.ends(
-        f"searched {answer['searched']:,} strategies, {answer['feasible']:,} fit, in {seconds:.1f} s", words.version()
+        f"searched {answer['searched']:,} strategies, {answer['feasible']:,} fit, in {seconds:.1f} s",
+        words.version(),
     )
     source_lines(answer, sources)
 
@@ -35,7 +36,10 @@ def estimate(answer: Answer, sources: bool) -> None:
     screen.line()
     if not best["fits"]:
         need, limit = gigabytes(best["memory_bytes"]), gigabytes(best["memory_limit_bytes"])
-        screen.line(f"Does not fit: it needs {need} GB per chip, and a plan may fill 94 % of {limit} GB. If it did fit:", "bold")
+        screen.line(
+            f"Does not fit: it needs {need} GB per chip, and a plan may fill 94 % of {limit} GB. If it did:",
+            "bold",
+        )
     headline(best)
     screen.line(words.strategy_in_full(best["strategy"]))
     screen.line()
@@ -52,11 +56,11 @@ def estimate(answer: Answer, sources: bool) -> None:
 def headline(best: Answer) -> None:
     """Print the verdict: time with its interval, speed, energy and money."""
     if best["days"] is None:
-        said = [
-            f"{digits(best['step_s'])} s per step  ({digits(best['step_s_low'])} to {digits(best['step_s_high'])}, 90 %)"
-        ]
+        middle, low, high = (digits(best[k]) for k in ("step_s", "step_s_low", "step_s_high"))
+        said = [f"{middle} s per step  ({low} to {high}, 90 %)"]
     else:
-        said = [f"{digits(best['days'])} days  ({digits(best['days_low'])} to {digits(best['days_high'])}, 90 %)"]
+        middle, low, high = (digits(best[k]) for k in ("days", "days_low", "days_high"))
+        said = [f"{middle} days  ({low} to {high}, 90 %)"]
     said += [f"{digits(best['tokens_per_s_per_chip'])} tokens/s/chip", f"MFU {percent(best['mfu'])}"]
     if best["days"] is not None:
         said += [f"{large(best['chip_hours'])} chip-hours", words.energy(best["energy_j"])]
@@ -64,14 +68,14 @@ def headline(best: Answer) -> None:
     if best["cost_usd"] is not None:
         screen.line(f"{large(best['cost_usd'])} USD, {best['cost_basis']}")
     elif best["days"] is not None:
-        screen.line(f"no sum of money: {best['cost_basis']}")
+        screen.line(f"cost: {best['cost_basis']}")
 
 
 def _plans(answer: Answer) -> None:
     """Print the best plan and those that differ from it in kind."""
     rows = []
     for run in [answer["best"], *answer["alternatives"]]:
-        time = digits(run["days"]) if run["days"] is not None else f"{digits(run['step_s'])}"
+        time = digits(run["step_s"] if run["days"] is None else run["days"])
         memory = f"{gigabytes(run['memory_bytes'])} of {gigabytes(run['memory_limit_bytes'])} GB"
         rows.append([words.split(run["strategy"]), time, percent(run["mfu"]), memory, words.limits(run["parts_s"])])
     unit = "days" if answer["tokens"] is not None else "s/step"
@@ -82,7 +86,8 @@ def _why(answer: Answer) -> None:
     """Print what more of each resource would buy, and what was published."""
     gains = sorted(answer["sensitivity"].items(), key=lambda kv: -kv[1])
     short = {"scale-out network": "network", "host speed": "host"}
-    screen.items("10 % more of ... buys: ", [f"{short.get(k, k)} {percent(max(v, 0.0), 1)}" for k, v in gains])
+    said = [f"{short.get(k, k)} {percent(v, 1)}" for k, v in gains if v >= 0.0005]
+    screen.items("10 % more of ... buys: ", said or ["nothing"])
     published(answer)
 
 
@@ -97,10 +102,11 @@ def published(answer: Answer) -> None:
     best_first = sorted(fleets.items(), key=lambda kv: min(order.index(r["metric"]) for r in kv[1]))
     for (chip, chips), said in best_first[:2]:
         said.sort(key=lambda r: order.index(r["metric"]))
-        numbers = ", ".join(words.PUBLISHED[r["metric"]].format(digits(r["value"])) for r in said[:3])
+        said = [r for r in said if r["metric"] in order[:2]] or said
+        numbers = ", ".join(words.PUBLISHED[r["metric"]].format(f"{r['value']:,.10g}") for r in said[:2])
         fleet = f"{chips:,} x {chip}" if chips else chip
         where = "" if said[0]["same"] else f" on {fleet}, not on these chips"
-        screen.line(f"published: {numbers}{where} ({said[0]['title']}, {said[0]['date']})", hang=11)
+        screen.line(f"published{where}: {numbers} ({said[0]['title']}, {said[0]['date']})", hang=11)
     if not best_first:
         screen.line(f"published: nothing about a run of {answer['model']} is in the catalogue")
 
@@ -129,19 +135,12 @@ def _doubt(answer: Answer) -> None:
 def _nothing_fits(answer: Answer) -> None:
     """Print the nearest miss and what would make it fit."""
     near = answer["nearest"]
-    if near is None:
-        screen.line(
-            f"Nothing fits: no split of {answer['chips']:,} chips is legal for {answer['model']} with "
-            f"{answer['global_batch']:,} sequences per step; data-parallel ranks must divide the batch, so take "
-            "--batch-tokens that the chips divide, or another number of chips.", "bold",
-        )
-        screen.line()
-        return
     need, usable = gigabytes(near["memory_bytes"]), gigabytes(near["limit_bytes"])
     how = words.strategy_in_full(near["strategy"])
     screen.line(
         f"Nothing fits: the smallest need is {need} GB per chip ({answer['model']}, {how}); "
-        f"{answer['chip']} has {usable} GB that a plan may fill.", "bold",
+        f"{answer['chip']} has {usable} GB that a plan may fill.",
+        "bold",
     )
     if near["would_fit_with"]:
         screen.line("It would fit with " + ", or with ".join(near["would_fit_with"]) + ".")
@@ -159,11 +158,9 @@ def _time_parts(best: Answer) -> None:
 
 
 def _memory_parts(best: Answer) -> None:
-    """Print the parts of the fullest chip's memory; the reserve is what is left of their sum."""
+    """Print the parts of the fullest chip's memory; they sum to it."""
     parts = {k.removesuffix("_bytes"): v for k, v in best["memory_parts_bytes"].items() if k != "memory_bytes"}
-    reserve = best["memory_bytes"] - sum(parts.values())
-    if reserve > 1e6:
-        parts["reserve"] = reserve
+    parts["buffers and reserve"] = parts.pop("buffers")
     limit = best["memory_limit_bytes"]
     rows = [[k, f"{v / 1e9:.2f}", percent(v / limit, 1)] for k, v in parts.items() if v > 0]
     rows.append(["fullest chip", f"{best['memory_bytes'] / 1e9:.2f}", percent(best["memory_bytes"] / limit, 1)])
@@ -193,6 +190,7 @@ def source(fact: Answer) -> None:
     said = [fact["what"], fact["value"], fact["date"] or "no date", fact["tier"]]
     screen.items("", [s for s in said if s])
     about = "; ".join(s for s in (fact["title"], fact["note"]) if s)
-    screen.line("  " + about, "dim", hang=2) if about else None
+    if about:
+        screen.line("  " + about, "dim", hang=2)
     if fact["url"]:
-        screen.line("  " + fact["url"], "dim", hang=2)
+        screen.address(fact["url"])

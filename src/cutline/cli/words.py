@@ -19,6 +19,14 @@ PARTS = {
     "overhead": "stragglers, logging",
 }
 """Parts of a step as the screen names them."""
+SHORT = PARTS | {
+    "host": "launch",
+    "tp": "tensor-parallel",
+    "cp": "context-parallel",
+    "dp": "gradients",
+    "overhead": "stragglers",
+}
+"""The same where many stand in one line."""
 PUBLISHED = {
     "days": "{} days",
     "tokens_per_s_per_chip": "{} tokens/s/chip",
@@ -68,6 +76,17 @@ def large(x: float) -> str:
         if x >= factor:
             return f"{digits(x / factor)} {letter}"
     return f"{x / 1e6:.2f} M" if x >= 1e5 else f"{x:,.0f}"
+
+
+def exact(x: float) -> str:
+    """Write a data-sheet number with at most four digits that mean something, and no zeros for show.
+
+    Examples
+    --------
+    >>> exact(51.2), exact(1228.8), exact(14400.0), exact(8.0)
+    ('51.2', '1,229', '14,400', '8')
+    """
+    return f"{float(f'{x:.4g}'):,.10g}"
 
 
 def plain(x: float) -> str:
@@ -122,8 +141,12 @@ def strategy_in_full(strategy: dict[str, Any]) -> str:
     said = [split(s).replace("  ", ", ")]
     if s["pp"] > 1:
         ends = {s["layers_first"], s["layers_middle"], s["layers_last"]}
-        layers = f"{s['layers_middle']}" if len(ends) == 1 else f"{s['layers_first']}, {s['layers_middle']} ..., {s['layers_last']}"
-        said.append(f"{layers} layers per stage" + (f" in {s['vpp']} chunks" if s["vpp"] > 1 else ""))
+        if len(ends) == 1 or (s["pp"] == 2 and s["layers_first"] == s["layers_last"]):
+            layers = f"{s['layers_first']} layers per stage"
+        else:
+            each = f"{s['layers_first']}, {s['layers_middle']} and {s['layers_last']}"
+            layers = f"{each} layers on first, middle and last stage"
+        said.append(layers + (f" in {s['vpp']} chunks" if s["vpp"] > 1 else ""))
     said.append(f"micro-batch {s['micro_batch']} ({s['micro_batches']} per step)")
     sharded = f" over {s['shard']}" if s["zero"] and s["shard"] != s["dp"] * s["cp"] else ""
     said.append(f"ZeRO {s['zero']}{sharded}")
@@ -138,5 +161,5 @@ def limits(parts: dict[str, float], most: int = 3, floor: float = 0.01) -> str:
     """Write the largest parts of a step other than compute, as shares of the step."""
     step = sum(parts.values())
     others = sorted(((v / step, k) for k, v in parts.items() if k != "compute"), reverse=True)
-    said = [f"{PARTS[k]} {percent(share)}" for share, k in others[:most] if share >= floor]
+    said = [f"{SHORT[k]} {percent(share)}" for share, k in others[:most] if share >= floor]
     return ", ".join(said) or "compute alone"

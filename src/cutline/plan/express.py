@@ -221,7 +221,7 @@ def _recompute(row: Row, stack: Stack, assumed: list[str], loose: list[str]) -> 
     raise Skip(f"recompute '{text}' is not modelled")
 
 
-def _zero(row: Row, stack: Stack, pp: float) -> tuple[float, float | None]:
+def _zero(row: Row, stack: Stack) -> tuple[float, float | None]:
     """ZeRO stage, and the size of the sharding group if the row names one."""
     text = row.get("zero_stage_or_sharding", "").strip()
     low = text.casefold()
@@ -242,6 +242,96 @@ def _zero(row: Row, stack: Stack, pp: float) -> tuple[float, float | None]:
     return float(stack.zero), size
 
 
+def _refuse(row: Row) -> None:
+    """Skip rows with data faults and those that are not the training of a dense decoder on chips of one kind."""
+    note, name = row.get("note", ""), row.get("model", "")
+    if row.get("fault", "").strip() and not row["fault"].startswith("suspect"):
+        raise Skip(f"data fault: {row['fault']}")
+    if "CHECK:" in note or "AS PRINTED TP*PP*CP*DP" in note:
+        raise Skip("data fault: the source's own numbers contradict each other")
+    arch = row.get("arch", "dense").strip() or "dense"
+    if arch != "dense":
+        raise Skip(f"architecture '{arch}' is not modelled yet")
+    if not row.get("chip", "").strip():
+        raise Skip("chip is blank")
+    if re.search(r"\bT5|BERT|encoder", name + note):
+        raise Skip("encoder models are not modelled")
+    if LORA.search(name + " " + note):
+        raise Skip("adapter or packed fine-tuning is not modelled")
+    if "+" in row["chip"]:
+        raise Skip("fleets of several chips are not modelled yet")
+    if re.search(r"\d+x\d+b|_a\d+b|-a\d+b", name, re.I):
+        raise Skip("sparse models are not modelled yet")
+
+
+def _micro_batch(row: Row, pp: float, per_rank: float, assumed: list[str], loose: list[str]) -> float:
+    micro = number(row, "micro_batch", -1.0)
+    if micro < 0:
+        micro = 1.0 if pp > 1 else min(4.0, max(1.0, per_rank))
+        if per_rank % micro:
+            micro = 1.0
+        assumed.append(f"micro_batch {micro:g}")
+        loose.append("micro_batch")
+    return min(micro, max(per_rank, 1e-9))
+
+
+def _vpp(row: Row, stack: Stack, layers: float, pp: float, micro_batches: float, assumed: list[str]) -> float:
+    vpp = number(row, "vpp", -1.0)
+    if vpp > 0:
+        return vpp
+    if pp > 1 and stack.interleave and micro_batches >= pp:
+        chunks = max(1, round(layers / pp))
+        vpp = float(chunks if layers % pp == 0 and chunks <= 8 else max(1, round(chunks / 2)))
+        assumed.append(f"vpp {vpp:g}")
+        return vpp
+    if pp > 1 and "nterleaved" in row.get("note", ""):
+        assumed.append("vpp 2")
+        return 2.0
+    return 1.0
+
+
+def _sequence_parallel(row: Row, stack: Stack, tp: float, recompute: str) -> float:
+    note = row.get("note", "")
+    if tp == 1 or re.search(r"no sequence parallel|use_seq_parallel=(False|None)", note):
+        return 0.0
+    if re.search(r"sequence parallel|use_seq_parallel", note):
+        return 1.0
+    if stack.name == "megatron-2021":
+        return float(recompute == "selective")  # the two came together (korthikanti-2022)
+    return float(stack.sequence_parallel)
+
+
+def _layout(layers: float, pp: float) -> dict[str, float]:
+    """Return equal stages, or the nearest split with less on the last stage."""
+    even = layers / pp
+    if even % 1:
+        middle = float(math.ceil(even))
+        rest = layers - middle * max(pp - 2, 0)
+        first, last = float(math.ceil(rest / 2)), float(math.floor(rest / 2))
+        if pp > 1 and last >= 1:
+            return {"first": first, "middle": middle, "last": last}
+    return {"first": even, "middle": even, "last": even}
+
+
+def _strategy(row: Row, stack: Stack, layers: float, assumed: list[str], loose: list[str]) -> dict[str, float]:
+    chips, tp, pp, cp = number(row, "n_chips"), number(row, "tp"), number(row, "pp"), number(row, "cp", 1.0)
+    dp = number(row, "dp", chips / (tp * pp * cp))
+    if abs(tp * pp * cp * dp - chips) > 0.5:
+        raise Skip(f"tp x pp x cp x dp = {tp * pp * cp * dp:g}, but {chips:g} chips")
+    per_rank = number(row, "global_batch_seqs") / dp
+    micro = _micro_batch(row, pp, per_rank, assumed, loose)
+    recompute = _recompute(row, stack, assumed, loose)
+    vpp = _vpp(row, stack, layers, pp, per_rank / micro, assumed)
+    zero, shard = _zero(row, stack)
+    ranks = dp * cp
+    shard = ranks if shard is None or shard == dp else min(shard, ranks)  # FSDP shards over cp ranks too
+    return {
+        "tp": tp, "cp": cp, "pp": pp, "vpp": vpp, "dp": dp, "micro_batch": micro, "micro_batches": per_rank / micro,
+        "zero": zero, "shard": shard, "sequence_parallel": _sequence_parallel(row, stack, tp, recompute),
+        "selective": float(recompute == "selective"), "full": float(recompute == "full"), **_layout(layers, pp),
+    }  # fmt: skip
+
+
 def express(row: Row) -> Job:
     """Express one row as columns of the cost model.
 
@@ -254,81 +344,18 @@ def express(row: Row) -> Job:
     """
     assumed: list[str] = []
     loose: list[str] = []
-    if row.get("fault", "").strip() and not row["fault"].startswith("suspect"):
-        raise Skip(f"data fault: {row['fault']}")
-    if "CHECK:" in row.get("note", "") or "AS PRINTED TP*PP*CP*DP" in row.get("note", ""):
-        raise Skip("data fault: the source's own numbers contradict each other")
-    arch = row.get("arch", "dense").strip() or "dense"
-    if arch != "dense":
-        raise Skip(f"architecture '{arch}' is not modelled yet")
-    if not row.get("chip", "").strip():
-        raise Skip("chip is blank")
-    if re.search(r"\bT5|BERT|encoder", row.get("model", "") + row.get("note", "")):
-        raise Skip("encoder models are not modelled")
-    if LORA.search(row.get("model", "") + " " + row.get("note", "")):
-        raise Skip("adapter or packed fine-tuning is not modelled")
-    if "+" in row["chip"]:
-        raise Skip("fleets of several chips are not modelled yet")
+    _refuse(row)
     part = _chip(row, assumed)
     if "machine not stated" in row["chip"]:
         loose.append("chip")
-    framework = row.get("framework", "")
-    stack = stack_of(framework, row.get("note", ""))
+    stack = stack_of(row.get("framework", ""), row.get("note", ""))
     if stack.name == "typical":
         loose.append("stack")
-    if re.search(r"\d+x\d+b|_a\d+b|-a\d+b", row.get("model", ""), re.I):
-        raise Skip("sparse models are not modelled yet")
     shape = _shape(row, assumed)
     precision, recipe = _precision(row, assumed)
-    chips = number(row, "n_chips")
-    tp, pp = number(row, "tp"), number(row, "pp")
-    cp = number(row, "cp", 1.0)
-    dp = number(row, "dp", chips / (tp * pp * cp))
-    if abs(tp * pp * cp * dp - chips) > 0.5:
-        raise Skip(f"tp x pp x cp x dp = {tp * pp * cp * dp:g}, but {chips:g} chips")
-    batch = number(row, "global_batch_seqs")
-    per_rank = batch / dp
-    micro = number(row, "micro_batch", -1.0)
-    if micro < 0:
-        micro = 1.0 if pp > 1 else min(4.0, max(1.0, per_rank))
-        if per_rank % micro:
-            micro = 1.0
-        assumed.append(f"micro_batch {micro:g}")
-        loose.append("micro_batch")
-    micro = min(micro, max(per_rank, 1e-9))
-    micro_batches = per_rank / micro
-    recompute = _recompute(row, stack, assumed, loose)
-    vpp = number(row, "vpp", -1.0)
-    if vpp < 0:
-        vpp = 1.0
-        if pp > 1 and stack.interleave and per_rank >= pp * micro:
-            chunks = max(1, round(shape["layers"] / pp))
-            vpp = float(chunks if shape["layers"] % pp == 0 and chunks <= 8 else max(1, round(chunks / 2)))
-            assumed.append(f"vpp {vpp:g}")
-        elif pp > 1 and "nterleaved" in row.get("note", ""):
-            vpp = 2.0
-            assumed.append("vpp 2")
-    zero, shard = _zero(row, stack, pp)
-    ranks = dp * cp
-    shard = ranks if shard is None or shard == dp else min(shard, ranks)  # FSDP shards over cp ranks too
-    note = row.get("note", "")
-    sp = float(stack.sequence_parallel) if tp > 1 else 0.0
-    if "sequence parallelism" in note or "use_seq_parallel" in note:
-        sp = 1.0 if tp > 1 and not re.search(r"no sequence parallelism|use_seq_parallel=(False|None)", note) else 0.0
-    elif stack.name == "megatron-2021" and recompute == "selective":
-        sp = float(tp > 1)  # the two came together (korthikanti-2022)
+    strategy = _strategy(row, stack, shape["layers"], assumed, loose)
     per_node = number(row, "chips_per_node", part.get("node", default=8.0))
     out = machine.network_bytes_per_s(row.get("interconnect_scaleout", ""), per_node)
-    rates = machine.rates(part, precision, out)
-    layers = shape["layers"]
-    even = layers / pp
-    first = middle = last = even
-    if even % 1:
-        middle = float(math.ceil(even))
-        rest = layers - middle * max(pp - 2, 0)
-        first, last = math.ceil(rest / 2), math.floor(rest / 2)
-        if pp > 1 and last < 1:
-            first = middle = last = even
     job = Job(
         id=row["id"],
         source=row.get("source", ""),
@@ -338,30 +365,14 @@ def express(row: Row) -> Job:
         measured_step_s=0.0,
         stack=stack,
         chip=part.name,
-        chips=chips,
+        chips=number(row, "n_chips"),
         precision=precision,
         recipe=recipe,
-        tokens=batch * shape["seq"],
+        tokens=number(row, "global_batch_seqs") * shape["seq"],
         shape=shape,
-        rates=rates.row(),
+        rates=machine.rates(part, precision, out).row(),
         power=machine.power_factor_inputs(part),
-        strategy=dict(
-            tp=tp,
-            cp=cp,
-            pp=pp,
-            vpp=vpp,
-            dp=dp,
-            micro_batch=micro,
-            micro_batches=micro_batches,
-            zero=zero,
-            shard=shard,
-            sequence_parallel=sp,
-            selective=float(recompute == "selective"),
-            full=float(recompute == "full"),
-            first=first,
-            middle=middle,
-            last=last,
-        ),
+        strategy=strategy,
         assumed=assumed,
         loose=loose,
     )

@@ -135,7 +135,14 @@ STACKS = {
         Stack("internevo", "zero", "InternEvo", fused_loss=True, broadcast=True),
         Stack("deepspeed", "zero", "DeepSpeed with Hugging Face models", zero=3, recompute="full"),
         Stack("colossal-ai", "zero", "Colossal-AI", zero=2),
-        Stack("mindformers", "graph", "MindFormers on MindSpore, Ascend", attention="cann", recompute="full"),
+        Stack(
+            "mindformers",
+            "graph",
+            "MindFormers on MindSpore, Ascend",
+            attention="cann",
+            sequence_parallel=False,
+            recompute="full",
+        ),
         Stack(
             "maxtext",
             "graph",

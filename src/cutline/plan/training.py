@@ -26,6 +26,15 @@ BACKWARD_STREAM = 1.5
 HOST_BACKWARD = 2.0
 """The backward pass launches twice the kernels of the forward pass (two products for one)."""
 
+HOST_SELECTIVE = 0.3
+"""Share of a forward pass's kernels that selective recompute launches again."""
+
+PER_OP_STREAM = 0.8
+"""Share of the elementwise work that per-operation recompute repeats: all but the last step."""
+
+CP_OVERLAP = 0.8
+"""Share of a ring step of context parallelism that hides behind attention (guess: the ring is built for it)."""
+
 FLASH_BACKWARD = 2.5
 """Five products against two (flashattention-2)."""
 
@@ -113,8 +122,7 @@ def _layer(shape: Shape, rates: Rates, c: Constants, s: Strategy) -> Layer:
     ) / s.tp
     stream = kernels.stream_s(2.0 * tokens * elements * c.elementwise, memory_rate)
 
-    up = rates.up_bytes_per_s * c.up_fraction / c.communication
-    out = rates.out_bytes_per_s * c.out_fraction / c.communication
+    up, out = _usable(rates, c)
     tp_in = np.minimum(s.tp, rates.domain)
     size = 2.0 * tokens * shape.hidden
     tp_up = up * np.minimum(1.0, np.maximum(tp_in - 1.0, 1.0) * rates.pair_share)  # a mesh offers tp - 1 links
@@ -159,6 +167,105 @@ def _layer_table(shape: Shape, rates: Rates, c: Constants, s: Strategy) -> Layer
     return Layer(**{k: np.broadcast_to(v, len(first))[inverse] for k, v in table.as_dict().items()})
 
 
+@dataclass(frozen=True)
+class Phases(Columns):
+    """One layer and one micro-batch under a strategy: both phases, and what of them is not compute. [s]"""
+
+    forward: Column
+    backward: Column  # recomputed forward work included
+    tp: Column
+    cp: Column
+    fsdp: Column
+    host: Column  # what launching adds to the device's time
+    recompute: Column
+    host_share: Column
+
+
+@dataclass(frozen=True)
+class Stages(Columns):
+    """One micro-batch on the stages of a pipeline. [s]"""
+
+    slowest: Column
+    total: Column  # summed over stages
+    layers: Column  # layers of the slowest stage
+    ends_fsdp: Column  # gathers of embedding and head under ZeRO-3
+
+
+def _usable(rates: Rates, c: Constants) -> tuple[Any, Any]:
+    """Return the rates that collectives reach, scale-up and scale-out. [bytes/s]"""
+    up = rates.up_bytes_per_s * c.up_fraction / c.communication
+    return up, rates.out_bytes_per_s * c.out_fraction / c.communication
+
+
+def _phases(one: Layer, c: Constants, s: Strategy) -> Phases:
+    """Combine the device times of a layer into its forward and backward phase."""
+    tp = one.tp_transfer * (1.0 - c.tp_overlap)
+    cp_f = exposed(one.cp_transfer, one.attention, CP_OVERLAP)
+    cp_b = exposed(2.0 * one.cp_transfer, one.attention_backward, CP_OVERLAP)
+    work_f = one.products + one.attention + one.stream
+    work_b = one.products_backward + one.attention_backward + BACKWARD_STREAM * one.stream
+    pick = s.selective * (1.0 - s.full)
+    per_op = c.selective_products > 0
+    work_r = s.full * work_f + pick * (
+        np.where(per_op, 0.0, one.attention)
+        + c.selective_products * one.products
+        + np.where(per_op, PER_OP_STREAM, 0.0) * one.stream
+    )
+    once = (c.gather_once > 0) & (s.pp > 1)  # gathers and reductions shared out over the micro-batches of a step
+    share = np.where(once, 1.0 / s.micro_batches, 1.0)
+    reduce = one.gather * c.grad_bytes / c.gather_bytes * share
+    again = np.where(once, 0.0, one.gather)
+    fsdp_f = np.where(s.zero >= 3, exposed(one.gather * share, work_f, c.fsdp_overlap), 0.0)
+    fsdp_b = np.where(s.zero >= 3, exposed(again + reduce, work_b + work_r, c.fsdp_overlap), 0.0)
+    repeats = s.full * (tp + cp_f)
+    device_f = work_f + tp + cp_f + fsdp_f
+    device_b = work_b + work_r + tp + cp_b + repeats + fsdp_b
+    host_f = c.host_layer_s * np.ones_like(device_f)
+    host_b = c.host_layer_s * (HOST_BACKWARD + s.full + pick * HOST_SELECTIVE)
+    forward, backward = smooth_max(device_f, host_f), smooth_max(device_b, host_b)
+    return Phases(
+        forward=forward,
+        backward=backward,
+        tp=tp * (2.0 + s.full),
+        cp=cp_f + cp_b + s.full * cp_f,
+        fsdp=fsdp_f + fsdp_b,
+        host=forward + backward - device_f - device_b,
+        recompute=work_r,
+        host_share=(host_f / np.maximum(device_f, host_f)) ** 3,
+    )
+
+
+def _stages(shape: Shape, rates: Rates, c: Constants, s: Strategy, layer_s: Any) -> Stages:
+    """Lay layers, embedding, head and loss on the first, middle and last stage."""
+    up, out = _usable(rates, c)
+    tokens = s.micro_batch * shape.seq / s.cp
+    embed_s = kernels.stream_s(6.0 * tokens * shape.hidden, rates.memory_bytes_per_s * c.stream_fraction)
+    head_s = sum(_head_s(shape, rates, c, s))
+    inside = np.clip(rates.domain / s.tp, 1.0, s.shard)
+    gather = collectives.gather_s(2.0 * shape.vocab * shape.hidden / s.tp, s.shard, inside, up, out)
+    single = s.pp == 1
+    # half hidden: both ends of the model have little work of their own beside them
+    exposed_share = (2.0 + c.grad_bytes / 2.0) * (1.0 - c.fsdp_overlap * 0.5)
+    ends_fsdp = np.where(single & (s.zero >= 3), gather * exposed_share, 0.0)
+    first = s.first * layer_s + embed_s + c.host_micro_s + np.where(single, head_s, 0.0) + ends_fsdp
+    middle = np.where(s.pp > 2, s.middle * layer_s + c.host_micro_s, 0.0)
+    last = np.where(single, 0.0, s.last * layer_s + head_s + c.host_micro_s)
+    slowest = np.maximum(np.maximum(first, last), middle)
+    layers = np.where(first >= slowest, s.first, np.where(last >= slowest, s.last, s.middle))
+    return Stages(slowest, first + last + np.maximum(s.pp - 2, 0) * middle, layers, ends_fsdp)
+
+
+def _messages_s(shape: Shape, rates: Rates, c: Constants, s: Strategy) -> Any:
+    """Exposed time of the messages between stages in one step: forth and back for every chunk. [s]"""
+    up, out = _usable(rates, c)
+    tokens = s.micro_batch * shape.seq / s.cp
+    message = 2.0 * tokens * shape.hidden / np.where(s.sequence_parallel > 0, s.tp, 1.0)
+    leaves = s.tp * s.cp * s.dp >= rates.domain
+    send = collectives.send_s(message, np.where(leaves, out, up * rates.pair_share), c.out_hop_s)
+    count = 2.0 * s.micro_batches * s.vpp + 2.0 * (s.pp - 1)
+    return np.where(s.pp == 1, 0.0, count * send * (1.0 - c.p2p_overlap))
+
+
 def estimate(shape: Shape, rates: Rates, constants: Constants, strategy: Strategy) -> Estimate:
     """Estimate every strategy: seconds, their parts, and bytes.
 
@@ -177,137 +284,51 @@ def estimate(shape: Shape, rates: Rates, constants: Constants, strategy: Strateg
     docs/physics.md explains each term, its source, and where the model fails.
     """
     c, s = constants, strategy
-    one = _layer_table(shape, rates, c, s)
-    up = rates.up_bytes_per_s * c.up_fraction / c.communication
-    out = rates.out_bytes_per_s * c.out_fraction / c.communication
-    tokens = s.micro_batch * shape.seq / s.cp
-
-    # one layer, one micro-batch: forward, backward, and what is repeated
-    tp_f = one.tp_transfer * (1.0 - c.tp_overlap)
-    cp_f = exposed(one.cp_transfer, one.attention, 0.8)
-    cp_b = exposed(2.0 * one.cp_transfer, one.attention_backward, 0.8)
-    work_f = one.products + one.attention + one.stream
-    work_b = one.products_backward + one.attention_backward + BACKWARD_STREAM * one.stream
-    pick = s.selective * (1.0 - s.full)
-    work_r = s.full * work_f + pick * (
-        np.where(c.selective_products > 0, 0.0, one.attention)
-        + c.selective_products * one.products
-        + np.where(c.selective_products > 0, 0.8, 0.0) * one.stream
-    )
-    tp_r, cp_r = s.full * tp_f, s.full * cp_f
-    sharded = s.zero >= 3
-    window_b = work_b + work_r
-    reduce = one.gather * c.grad_bytes / c.gather_bytes
-    once = (c.gather_once > 0) & (s.pp > 1)  # shared out over the micro-batches of the step
-    share = np.where(once, 1.0 / s.micro_batches, 1.0)
-    fsdp_f = np.where(sharded, exposed(one.gather * share, work_f, c.fsdp_overlap), 0.0)
-    again = np.where(once, 0.0, one.gather)
-    fsdp_b = np.where(sharded, exposed(again + reduce * share, window_b, c.fsdp_overlap), 0.0)
-    device_f = work_f + tp_f + cp_f + fsdp_f
-    device_b = work_b + work_r + tp_f + cp_b + tp_r + cp_r + fsdp_b
-    host_f = c.host_layer_s * np.ones_like(device_f)
-    host_b = c.host_layer_s * (HOST_BACKWARD + s.full + pick * 0.3)
-    layer_f, layer_b = smooth_max(device_f, host_f), smooth_max(device_b, host_b)
-    layer_s = layer_f + layer_b
-
-    # stages: first with embedding, middle, last with head and loss
-    head_f, head_b = _head_s(shape, rates, c, s)
-    embed_s = kernels.stream_s(6.0 * tokens * shape.hidden, rates.memory_bytes_per_s * c.stream_fraction)
-    ends_gather = np.where(
-        sharded,
-        collectives.gather_s(
-            2.0 * shape.vocab * shape.hidden / s.tp,
-            s.shard,
-            np.clip(rates.domain / s.tp, 1.0, s.shard),
-            up,
-            out,
-        ),
-        0.0,
-    )
-    head_s = head_f + head_b
-    ends_fsdp = ends_gather * (2.0 + c.grad_bytes / 2.0) * (1.0 - c.fsdp_overlap * 0.5)
-    single = s.pp == 1
-    ends_first = embed_s + c.host_micro_s
-    ends_last = head_s + c.host_micro_s
-    t_first = s.first * layer_s + ends_first + np.where(single, ends_last - c.host_micro_s + ends_fsdp, 0.0)
-    t_middle = s.middle * layer_s + c.host_micro_s
-    t_last = np.where(single, 0.0, s.last * layer_s + ends_last)
-    inner = np.maximum(s.pp - 2, 0)
-    slowest = np.maximum(np.maximum(t_first, t_last), np.where(inner > 0, t_middle, 0.0))
-    total = t_first + t_last + inner * t_middle
+    layer = _phases(_layer_table(shape, rates, c, s), c, s)
+    stages = _stages(shape, rates, c, s, layer.forward + layer.backward)
     m = s.micro_batches
-    pipe_s = pipelines.pipeline_s(m, slowest, total, s.vpp)
-
-    # stage-to-stage messages
-    chips_per_stage = s.tp * s.cp * s.dp
-    stage_out = chips_per_stage >= rates.domain
-    message = 2.0 * tokens * shape.hidden / np.where(s.sequence_parallel > 0, s.tp, 1.0)
-    link = np.where(stage_out, out, up * rates.pair_share)
-    send = collectives.send_s(message, link, c.out_hop_s)
-    p2p_s = np.where(single, 0.0, (2.0 * m * s.vpp + 2.0 * (s.pp - 1)) * send * (1.0 - c.p2p_overlap))
+    pipe_s = pipelines.pipeline_s(m, stages.slowest, stages.total, s.vpp)
+    p2p_s = _messages_s(shape, rates, c, s)
 
     # gradients and parameters of the fullest stage
     embedding = shape.vocab * shape.hidden
-    ends = np.where(single, embedding * (2 - shape.tied), embedding)
+    ends = np.where(s.pp == 1, embedding * (2 - shape.tied), embedding)
     local = (np.maximum(np.maximum(s.first, s.last), s.middle) * linear_params(shape) + ends) / s.tp
-    dp_s = _data_parallel_s(shape, rates, c, s, local, layer_f, layer_b, up, out)
+    dp_s = _data_parallel_s(shape, rates, c, s, local, layer)
     owned = local / np.where(s.zero >= 1, s.shard, 1.0)
     optimizer_s = kernels.stream_s(c.optimizer_bytes * owned, rates.memory_bytes_per_s * c.stream_fraction)
 
-    chips = chips_per_stage * s.pp
-    servers = np.maximum(chips / rates.domain, 1.0)
+    servers = np.maximum(s.tp * s.cp * s.dp * s.pp / rates.domain, 1.0)
     busy_s = pipe_s + p2p_s
     overhead_s = c.step_s + busy_s * c.straggler * np.log2(servers)
-    step_s = busy_s + dp_s + optimizer_s + overhead_s
 
-    # parts of the slowest stage
-    at_slowest = np.where(
-        t_first >= np.maximum(t_middle * (inner > 0), t_last),
-        s.first,
-        np.where(t_last >= t_middle * (inner > 0), s.last, s.middle),
-    )
-    per = m * at_slowest
-    tp_part, cp_part, fsdp_part = (
-        per * (2 * tp_f + tp_r),
-        per * (cp_f + cp_b + cp_r),
-        per * (fsdp_f + fsdp_b) + np.where(single, m * ends_fsdp, 0.0),
-    )
-    host_part = per * (layer_s - device_f - device_b) + m * c.host_micro_s
-    compute_part = m * slowest - tp_part - cp_part - fsdp_part - host_part
+    per = m * stages.layers
+    tp_s, cp_s, fsdp_s = per * layer.tp, per * layer.cp, per * layer.fsdp + m * stages.ends_fsdp
+    host_s = per * layer.host + m * c.host_micro_s
     mem = memory.training_bytes(shape, rates, c, s, linear_params(shape))
-    flop = model_flop(shape) * s.dp * s.micro_batch * m
     return Estimate(
-        step_s=step_s,
-        compute_part_s=compute_part,
-        host_part_s=host_part,
-        tp_part_s=tp_part,
-        cp_part_s=cp_part,
-        fsdp_part_s=fsdp_part,
-        bubble_part_s=pipe_s - m * slowest,
+        step_s=busy_s + dp_s + optimizer_s + overhead_s,
+        compute_part_s=m * stages.slowest - tp_s - cp_s - fsdp_s - host_s,
+        host_part_s=host_s,
+        tp_part_s=tp_s,
+        cp_part_s=cp_s,
+        fsdp_part_s=fsdp_s,
+        bubble_part_s=pipe_s - m * stages.slowest,
         p2p_part_s=p2p_s,
         dp_part_s=dp_s,
         optimizer_part_s=optimizer_s,
         overhead_part_s=overhead_s,
-        recompute_s=per * work_r,
-        host_share=(host_f / np.maximum(device_f, host_f)) ** 3,
+        recompute_s=per * layer.recompute,
+        host_share=layer.host_share,
         fits=mem["memory_bytes"] <= rates.memory_bytes,
-        flop=flop,
+        flop=model_flop(shape) * s.dp * s.micro_batch * m,
         **mem,
     )
 
 
-def _data_parallel_s(
-    shape: Shape,
-    rates: Rates,
-    c: Constants,
-    s: Strategy,
-    local: Any,
-    layer_f: Any,
-    layer_b: Any,
-    up: Any,
-    out: Any,
-) -> Any:
+def _data_parallel_s(shape: Shape, rates: Rates, c: Constants, s: Strategy, local: Any, layer: Phases) -> Any:
     """Exposed time of gradient reduction and parameter gathering once per step. [s]"""
+    up, out = _usable(rates, c)
     n = s.dp * s.cp
     inside = np.clip(rates.domain / s.tp, 1.0, n)
     half = collectives.gather_s(1.0 * local, n, inside, up, out, c.up_hop_s, c.out_hop_s)
@@ -315,7 +336,7 @@ def _data_parallel_s(
     reduce_scatter, gather = half * c.grad_bytes, half * 2.0
     all_reduce = 2.0 * reduce_scatter
     times = np.where(s.zero == 2, s.micro_batches, 1.0)  # sharded gradients are reduced after every micro-batch
-    window_b, window_f = layers * layer_b, layers * layer_f
+    window_b, window_f = layers * layer.backward, layers * layer.forward
     replicated = exposed(all_reduce, window_b, c.dp_overlap)
     sharded = times * exposed(reduce_scatter, window_b, c.dp_overlap) + exposed(gather, window_f, c.dp_overlap)
     replicas = n / s.shard  # HSDP: shards are reduced between replicas once per step
