@@ -116,9 +116,7 @@ def wrong_ratios(chips, top, bottoms, ratio, tolerance=0.01):
 
 def total_processing_performance(chips, name):
     """Bit width times dense TOP/s, the largest over the formats (tensor FP64 and FP32 left out)."""
-    return max(
-        bits * v / 1e12 for kind, bits in BITS.items() if (v := value(chips, name, "peak", f"{kind}-dense"))
-    )
+    return max(bits * v / 1e12 for kind, bits in BITS.items() if (v := value(chips, name, "peak", f"{kind}-dense")))
 
 
 def test_the_catalogue_is_wide(chips):

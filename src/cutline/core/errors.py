@@ -13,9 +13,13 @@ class CutlineError(ValueError):
 class UnknownName(CutlineError):
     """A name that is not in the catalogue; says what comes close."""
 
-    def __init__(self, what: str, name: str, known: Iterable[str], cure: str = "") -> None:
+    def __init__(
+        self, what: str, name: str, known: Iterable[str], cure: str = "", aliases: dict[str, str] | None = None
+    ) -> None:
         known = list(known)
         close = suggestions(name, known)
+        if not close and aliases:
+            close = list(dict.fromkeys(aliases[a] for a in suggestions(name, aliases)))
         hint = f" Did you mean {', '.join(close)}?" if close else ""
         cure = f" {cure} lists all {len(known)}." if cure else ""
         super().__init__(f"no {what} named '{name}'.{hint}{cure}")

@@ -82,10 +82,15 @@ def count(text: str | float, name: str = "value") -> float:
     >>> count("1.4T"), count("4M"), count(2048)
     (1400000000000.0, 4000000.0, 2048.0)
     """
-    match = re.fullmatch(r"\s*([0-9][0-9_,]*\.?[0-9]*(?:[eE][+-]?[0-9]+)?)\s*([kKmMbBgGtT]?)\s*", str(text))
+    match = re.fullmatch(
+        r"\s*((?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9][0-9_]*)(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?)\s*([kKmMbBgGtT]?)\s*",
+        str(text),
+    )
     if not match:
         raise CutlineError(f"{name} must be a number such as 2048, 4M or 1.4T; got '{text}'")
     number = float(match[1].replace("_", "").replace(",", "")) * SUFFIX[match[2]]
+    if number == float("inf"):
+        raise CutlineError(f"{name} is too large; got '{text}'")
     if number <= 0:
         raise CutlineError(f"{name} must be above 0; got '{text}'")
     return number

@@ -2,3 +2,6 @@
 
 Imports: core. Hands on: records whose every number is a claim with a source.
 """
+
+DATA_VERSION = "2026-11-21"
+"""Day up to which the facts were gathered and the constants fitted."""

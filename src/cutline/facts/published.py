@@ -25,7 +25,7 @@ def of(model: str, chip: str, chips: int) -> list[dict[str, Any]]:
     """Return what was published about runs of a model; `same` tells whether chip and count are the asked ones."""
     out = []
     for row in runs():
-        if row["model"].casefold() != model.casefold():
+        if reader.table("models").alias.get(row["model"].casefold(), row["model"]).casefold() != model.casefold():
             continue
         source = reader.sources()[row["source"]]
         same = row["chip"].casefold() == chip.casefold() and row["n_chips"] in ("", str(chips))

@@ -63,7 +63,7 @@ GUESS = Source("guess", "guess", "Cutline's own guess", "", "", "", "no source f
 def cells(path: Path, columns: list[str] | None = None) -> Iterator[tuple[int, list[str]]]:
     """Yield (line number, cells) of a CSV file, the header first; refuse a wrong header or row width."""
     try:
-        with path.open(encoding="utf-8", newline="") as handle:
+        with path.open(encoding="utf-8-sig", newline="") as handle:
             reader = csv.reader(handle, strict=True)
             header = next(reader, None)
             if header is None:
@@ -211,7 +211,7 @@ class Table:
         """Return the catalogue's spelling of `name`, or raise UnknownName with what comes close."""
         found = self.alias.get(name.strip().casefold())
         if found is None:
-            raise UnknownName(self.what, name, self.facts, f"`cutline {self.what}s`")
+            raise UnknownName(self.what, name, self.facts, f"`cutline {self.what}s`", self.alias)
         return found
 
     def claims(self, name: str) -> dict[tuple[str, str], list[Claim]]:

@@ -39,7 +39,7 @@ def power_capped_fraction(
 
     Examples
     --------
-    >>> float(power_capped_fraction(0.7, 1.0, 1.0, 0.4, 0.95))
+    >>> round(float(power_capped_fraction(0.7, 1.0, 1.0, 0.4, 0.95)), 9)
     0.7
     """
     ceiling = np.asarray(ceiling, float)

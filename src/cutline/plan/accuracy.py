@@ -154,7 +154,7 @@ def score(
     used: dict[str, Any] = {}
     for done, group in enumerate(groups):
         members = [j for j in jobs if j.group == group]
-        without = without_of(group)
+        without = "shipped" if changes else without_of(group)  # a stack file was calibrated on shipped constants
         found = changes
         if calibrate:
             picked = fitting.pick(members, without, calibrate)

@@ -160,7 +160,7 @@ def _shape(row: Row, job_assumed: list[str]) -> dict[str, float]:
         job_assumed.append("kv_heads = heads")
     llama = bool(
         re.search(
-            r"llama|qwen|mistral|baichuan|internlm|yi|glm|telechat|deepseek|gemma|phi",
+            r"llama|qwen|mistral|baichuan|internlm|\byi\b|^yi|glm|telechat|deepseek|gemma|\bphi",
             row.get("model", ""),
             re.I,
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from cutline.core.errors import CutlineError
 from cutline.facts.chips import Chip, chip
 
+MOST = 100_000_000
 EXAMPLE = "write for example '2048 x A100-SXM-80GB'"
 
 
@@ -57,6 +58,8 @@ def _count(text: str, whole: str) -> int:
         raise CutlineError(f"fleet '{whole}': '{text}' is not a count; {EXAMPLE}") from None
     if number < 1 or number % 1:
         raise CutlineError(f"fleet '{whole}': chips must be a whole number of at least 1; got {text}")
+    if number > MOST:
+        raise CutlineError(f"fleet '{whole}': at most {MOST:,} chips; got {text}")
     return int(number)
 
 

@@ -83,11 +83,13 @@ def network_bytes_per_s(text: str, chips_per_node: float) -> float | None:
     >>> network_bytes_per_s("RoCE 1600 Gb/s node-node", 8) / 1e9
     25.0
     """
-    many = re.search(r"(\d+)\s*x\s*(\d+)\s*Gb/s", text)
+    many = re.search(r"(\d+)\s*x\s*(\d+(?:\.\d+)?)\s*Gb/s", text)
     if many:
         return float(many[1]) * float(many[2]) * 1e9 / 8 / chips_per_node
-    one = re.search(r"(\d+)\s*Gb/s", text)
+    one = re.search(r"(\d+(?:\.\d+)?)\s*Gb/s", text)
     if not one:
+        return None
+    if float(one[1]) <= 0:
         return None
     each = float(one[1]) * 1e9 / 8
     return each if re.search(r"per (GPU|chip|NPU)", text) else each / chips_per_node

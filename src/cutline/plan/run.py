@@ -5,207 +5,26 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from cutline.core.errors import CutlineError
 from cutline.core.numerics import Array
-from cutline.facts import published, reader
-from cutline.facts.models import Model, parameters
-from cutline.facts.reader import Claim
-from cutline.physics import power
+from cutline.facts import published
+from cutline.facts.models import parameters
 from cutline.plan import constants as table
-from cutline.plan import interval, machine
-from cutline.plan.columns import Constants, Estimate, Rates, Shape, Strategy
-from cutline.plan.fleet import Group, fleet, one_group
+from cutline.plan import interval
+from cutline.plan.columns import Estimate, Strategy
+from cutline.plan.costs import DAY, evidence, goodput, power_w, prices
+from cutline.plan.job import Job, batch_for, job
+from cutline.plan.provenance import sources_of
 from cutline.plan.search import OBJECTIVES, USABLE, Found, kind_of, search
-from cutline.plan.stacks import Stack
-from cutline.plan.strategy import Space, divisors, single
+from cutline.plan.strategy import Space, single
 from cutline.plan.training import estimate
 
-DAY = 86400.0
-CHECKPOINT_S = 30.0
-"""Time that one checkpoint blocks a job (guess: asynchronous writes leave a device-to-host copy)."""
-HOST_SHARE = 0.63
-"""Power of hosts, fans and network of a server over that of its chips, from evidence.csv: an HGX H100 server
-draws 0.76 of its rated 10.2 kW at work, eight chips 0.85 of their 700 W."""
-
-
-def evidence(name: str, item: str) -> Claim:
-    """Return a cited number of the evidence table."""
-    claim = reader.table("evidence").best(name, "value", item)
-    assert claim is not None  # a data test lists every pair that the code asks for
-    return claim
-
-
-@dataclass
-class Job:
-    """A question as numbers: a model on one group of chips, with everything that physics needs."""
-
-    model: Model
-    group: Group
-    tokens: float | None
-    seq: int
-    batch: int  # sequences
-    precision: str
-    stack: Stack
-    shape: Shape
-    rates: Rates
-    constants: Constants
-    assumed: list[str] = field(default_factory=list)
-    calibrated: bool = False
-
-    @property
-    def space(self) -> Space:
-        """What bounds the strategies of this job."""
-        m = self.model
-        return Space(self.group.chips, m.layers, m.heads, m.ffn, m.vocab, self.batch, self.seq, int(self.rates.domain))
-
-
-def batch_for(tokens_per_step: float, seq: int, chips: int) -> int:
-    """Return the sequences of one step: within a tenth of the wanted tokens, divisible as the chips are.
-
-    Keeps the largest odd divisor of `chips`, then the largest power of two, of which a multiple lies within 10 %.
-
-    Examples
-    --------
-    >>> batch_for(4e6, 2048, 2048), batch_for(4e6, 2048, 1000), batch_for(2e6, 2048, 992), batch_for(2048, 2048, 64)
-    (2048, 2000, 992, 1)
-    """
-    wanted = tokens_per_step / seq
-    if wanted < 1.5:
-        return 1
-    for odd in reversed([d for d in divisors(chips) if d % 2]):
-        for k in range(20, -1, -1):
-            near = max(1, round(wanted / (odd << k))) * (odd << k)
-            if abs(near - wanted) <= 0.1 * wanted:
-                return near
-    return round(wanted)
-
-
-def job(
-    model: Model,
-    on: str,
-    tokens: float | None = None,
-    seq: int | None = None,
-    batch_tokens: float | None = None,
-    global_batch: int | None = None,
-    precision: str = "bf16",
-    stack: Stack | None = None,
-    changes: dict[str, float] | None = None,
-    network: str | None = None,
-) -> Job:
-    """Turn a question into numbers; every default that was used is named in `assumed`.
-
-    Raises
-    ------
-    CutlineError
-        If the model is sparse (not modelled yet), the fleet has several kinds, or a fact is missing.
-    """
-    from cutline.plan.stacks import STACKS
-
-    assumed: list[str] = []
-    group = one_group(fleet(on))
-    if model.kind != "dense" or model.experts or model.latent:
-        raise CutlineError(
-            f"{model.name} is a sparse or latent-attention model, which the training estimate does not cover yet; take a dense model"
-        )
-    if seq is None:
-        seq = model.context or 4096
-        assumed.append(f"sequence {seq}: " + ("as pre-trained" if model.context else "not published, usual"))
-    if seq < 1:
-        raise CutlineError(f"seq must be at least 1; got {seq}")
-    if global_batch is None:
-        if batch_tokens is None:
-            batch_tokens = 4e6
-            assumed.append("batch 4M tokens: usual for pre-training")
-        global_batch = batch_for(batch_tokens, seq, group.chips)
-    if stack is None:
-        stack = STACKS["typical"]
-        assumed.append("software stack: the middle of all measured ones (--stack names one)")
-    if model.window and model.window < seq:
-        assumed.append(f"windowed attention ({model.window} tokens) counted as full attention")
-    out = None
-    if network:
-        out = machine.network_bytes_per_s(network, group.chip.get("node", default=8.0))
-        if out is None:
-            raise CutlineError(f"network '{network}' does not parse; write '400 Gb/s per chip' or '8x200 Gb/s'")
-    elif group.chips > group.chip.get("domain", default=1.0):
-        claim = group.chip.facts.get(("link", "scale-out"))
-        assumed.append(
-            f"network {claim.printed} per chip, usual for the part (--network names another)"
-            if claim
-            else "network 100 Gb/s per chip (guess)"
-        )
-    rates = machine.rates(group.chip, precision, out)
-    family = group.chip.text("family")
-    constants = table.constants(stack, family, precision, changes=changes)
-    constants = machine.power_scaled(constants, *machine.power_factor_inputs(group.chip))
-    constants = Constants(**{k: float(v) for k, v in constants.as_dict().items()})
-    shape = Shape(
-        layers=model.layers,
-        hidden=model.hidden,
-        heads=model.heads,
-        kv_heads=model.kv_heads,
-        head_dim=model.head_dim,
-        ffn=model.ffn,
-        gated=float(model.gated),
-        vocab=model.vocab,
-        tied=float(model.tied),
-        positions=model.positions,
-        seq=seq,
-    )
-    return Job(
-        model,
-        group,
-        tokens,
-        seq,
-        global_batch,
-        precision,
-        stack,
-        shape,
-        rates,
-        constants,
-        assumed,
-        bool(changes),
-    )
-
-
-def goodput(chips: int) -> float:
-    """Return the share of a long run on `chips` chips that makes progress."""
-    failures = evidence("failures_per_chip_day", "llama3-405b H100 unexpected").value / DAY
-    restart = evidence("restart_interval", "skt B200").value
-    return float(power.goodput(chips, failures, CHECKPOINT_S, restart))
-
-
-def power_w(j: Job, e: Estimate) -> Array:
-    """Return the mean power of one chip with its share of the server and the site. [W]"""
-    limit = j.group.chip.get("power", default=0.0)
-    share = evidence("training_power_fraction", "A100-SXM-40GB gemm").value
-    busy = (e.compute_part_s + 0.5 * (e.tp_part_s + e.dp_part_s + e.fsdp_part_s)) / e.step_s
-    chip_w = power.draw_w(limit, 0.17 * limit, np.clip(busy, 0.0, 1.0), share)
-    return np.asarray(chip_w * (1.0 + HOST_SHARE) * evidence("pue", "aws").value)
-
-
-def prices(j: Job) -> tuple[float | None, str, list[Claim]]:
-    """Return (US dollars per chip-second without energy, basis in words, claims); None if no price is known."""
-    facts = j.group.chip.facts
-    rent = facts.get(("price", "rent"))
-    if rent is not None:
-        return (
-            float(rent.value),
-            f"rented at {rent.printed} per chip ({rent.date}, {rent.source.title})",
-            [rent],
-        )
-    buy = facts.get(("price", "buy"))
-    if buy is not None:
-        years = evidence("amortisation_years", "amazon")
-        per_s = float(buy.value) * (1 + 0.5) / (years.value * 365 * DAY)
-        words = f"bought at {buy.printed} ({buy.date}, {buy.source.title}), half as much again for the server, over {years.value:g} years, plus energy"
-        return per_s, words, [buy, years]
-    return None, "no price of this part is known", []
+__all__ = ["Job", "Run", "batch_for", "describe", "given", "goodput", "job", "plan", "prices", "sensitivity"]
 
 
 @dataclass
@@ -247,12 +66,12 @@ def describe(j: Job, s: Strategy, e: Estimate, i: int = 0) -> Run:
         out["goodput"] = goodput(chips)
         out["chip_hours"] = seconds * chips / 3600.0
         watts = float(power_w(j, e[[i]])[0])
-        out["energy_j"] = watts * seconds * chips
+        out["energy_j"] = watts * seconds * chips if math.isfinite(watts) else None
         rate, basis, _ = prices(j)
         out["cost_basis"] = basis
         if rate is not None:
-            owned = basis.startswith("bought")
-            energy_usd = out["energy_j"] * evidence("electricity_price", "us industrial").value if owned else 0.0
+            price = evidence("electricity_price", "us industrial").value if basis.startswith("owned") else 0.0
+            energy_usd = (out["energy_j"] or 0.0) * price
             out["cost_usd"] = rate * seconds * chips + energy_usd
     out["strategy"] = strategy_row(s, i)
     parts = {k.removesuffix("_part_s"): float(v[i]) for k, v in e.as_dict().items() if k.endswith("_part_s")}
@@ -310,86 +129,15 @@ def objective_of(j: Job, name: str) -> Callable[[Strategy, Estimate], Array] | N
     if name == "time":
         return None
     if name == "energy":
+        j.group.chip.get("power")  # without it there is nothing to minimise: says so
         return lambda s, e: np.asarray(power_w(j, e) * e.step_s)
     rate, basis, _ = prices(j)
     if rate is None:
         raise CutlineError(
             f"no price of {j.group.chip.name} is known, so cost cannot be the objective; take time or energy"
         )
-    energy = evidence("electricity_price", "us industrial").value if basis.startswith("bought") else 0.0
+    energy = evidence("electricity_price", "us industrial").value if basis.startswith("owned") else 0.0
     return lambda s, e: np.asarray((rate + power_w(j, e) * energy) * e.step_s)
-
-
-def sources_of(j: Job) -> list[dict[str, str]]:
-    """Return every fact that a plan used: what, value as printed, date, and where it was read."""
-    used = [
-        ("peak", f"{p}-dense")
-        for p in ("bf16", "fp16", "fp8", "fp4", j.precision)
-        if ("peak", f"{p}-dense") in j.group.chip.facts
-    ]
-    wanted = {"bf16", "fp16"} if j.precision in ("bf16", "fp16") else {"bf16", "fp16", "fp8", "fp4"}
-    used = [u for u in dict.fromkeys(used) if u[1].removesuffix("-dense") in wanted]
-    used += [
-        ("memory", ""),
-        ("memory_rate", ""),
-        ("link", "scale-up"),
-        ("link", "scale-out"),
-        ("domain", ""),
-        ("topology", ""),
-        ("units", ""),
-        ("power", ""),
-    ]
-    found = [c for u in used if (c := j.group.chip.facts.get(u)) is not None]
-    found += prices(j)[2]
-    found += [
-        evidence("failures_per_chip_day", "llama3-405b H100 unexpected"),
-        evidence("restart_interval", "skt B200"),
-        evidence("training_power_fraction", "A100-SXM-40GB gemm"),
-        evidence("pue", "aws"),
-    ]
-    facts = [claim_row(c) for c in found]
-    for source in sorted(set(j.model.sources)):
-        at = reader.sources().get(source)
-        if at is not None:
-            facts.append(
-                {
-                    "what": f"{j.model.name} shape",
-                    "value": "",
-                    "date": at.date,
-                    "tier": at.tier,
-                    "source": at.id,
-                    "title": at.title,
-                    "url": at.url,
-                    "note": "",
-                }
-            )
-    facts.append(
-        {
-            "what": "constants of chip family and stack",
-            "value": "",
-            "date": "2026-11-21",
-            "tier": "measured",
-            "source": "tools/fit.py",
-            "title": "fitted on the measurements of the catalogue",
-            "url": "docs/physics.md",
-            "note": "",
-        }
-    )
-    return facts
-
-
-def claim_row(c: Claim) -> dict[str, str]:
-    """Return a claim as plain text."""
-    return {
-        "what": f"{c.name} {c.field} {c.item}".strip(),
-        "value": c.printed,
-        "date": c.date,
-        "tier": c.source.tier,
-        "source": c.source.id,
-        "title": c.source.title,
-        "url": c.source.url,
-        "note": c.note,
-    }
 
 
 def plan(
@@ -409,7 +157,7 @@ def plan(
     if not found.searched:
         raise CutlineError(
             f"no legal split: {j.group.chips} chips need a data-parallel size that divides the batch of {j.batch} sequences, with tp "
-            f"a divisor of {j.model.heads} heads and pp at most {j.model.layers}; choose batch-tokens as a multiple of {j.seq} x {j.group.chips}"
+            f"a divisor of {j.model.heads} heads and pp at most {j.model.layers}; choose --batch-tokens as a multiple of {j.seq} x {j.group.chips}"
         )
     answer: dict[str, Any] = question(j) | {
         "objective": objective,
@@ -485,7 +233,9 @@ def _nearest(j: Job, found: Found) -> dict[str, Any] | None:
 
 def given(j: Job, chosen: dict[str, float]) -> dict[str, Any]:
     """Estimate one strategy that the user spelled out; the answer has the keys of `plan`, with parts."""
-    s = single(j.space, chosen)
+    usual = {"zero": float(min(j.stack.zero, 1 if chosen.get("pp", 1) > 1 else 3))}
+    usual["sequence_parallel"] = float(j.stack.sequence_parallel)
+    s = single(j.space, usual | chosen)
     e = estimate(j.shape, j.rates, j.constants, s)
     run = describe(j, s, e)
     memory = {k: float(v[0]) for k, v in e.as_dict().items() if k.endswith("_bytes")}

@@ -173,6 +173,21 @@ def divisors_up_to(layers: int, pp: int) -> list[int]:
     return sorted({v for k in (-(-layers // pp), -(-layers // pp) + 1) for v in divisors(k) if v < k or v == k})
 
 
+def _layout(layers: int, pp: int, vpp: int) -> tuple[int, int, int]:
+    """Return the first layout of `layouts`, or full stages with a shorter first one; refuse what cannot be laid."""
+    ways = layouts(layers, pp, vpp)
+    if ways:
+        return ways[0]
+    if vpp > 1:
+        raise CutlineError(
+            f"vpp {vpp} does not fit {layers} layers on {pp} stages; it must divide the layers of a stage"
+        )
+    k = -(-layers // pp)
+    if layers - (pp - 1) * k < 1:
+        raise CutlineError(f"{layers} layers cannot be laid on {pp} stages; use at most {layers // k} stages")
+    return layers - (pp - 1) * k, k, k
+
+
 def single(space: Space, given: dict[str, float]) -> Strategy:
     """Return the one strategy that a user spelled out, completed and checked.
 
@@ -202,6 +217,8 @@ def single(space: Space, given: dict[str, float]) -> Strategy:
         raise CutlineError(
             f"tp x cp x pp x dp must equal the chips: {tp} x {cp} x {pp} x {dp} = {used * dp}, not {space.chips}"
         )
+    if space.seq % cp:
+        raise CutlineError(f"cp must divide the sequence; got cp {cp} for {space.seq} tokens")
     if space.heads % tp or space.ffn % tp:
         raise CutlineError(
             f"tp must divide heads and feed-forward width; got tp {tp}, {space.heads} heads, width {space.ffn}"
@@ -213,23 +230,11 @@ def single(space: Space, given: dict[str, float]) -> Strategy:
         raise CutlineError(
             f"dp x micro-batch must divide the global batch: {dp} x {micro} = {dp * micro} does not divide {space.batch} sequences"
         )
-    ways = layouts(space.layers, pp, vpp)
-    if not ways:
-        if vpp > 1:
-            raise CutlineError(
-                f"vpp {vpp} does not fit {space.layers} layers on {pp} stages; it must divide the layers of a stage"
-            )
-        k = -(-space.layers // pp)
-        ways = [(space.layers - (pp - 1) * k, k, k)] if space.layers - (pp - 1) * k > 0 else []
-        if not ways:
-            raise CutlineError(
-                f"{space.layers} layers cannot be laid on {pp} stages; use at most {space.layers // k} stages"
-            )
+    first, middle, last = _layout(space.layers, pp, vpp)
     if vpp > 1 and (space.batch // (dp * micro)) % pp:
         raise CutlineError(
             f"interleaving needs micro-batches in multiples of pp; got {space.batch // (dp * micro)} micro-batches and pp {pp}"
         )
-    first, middle, last = ways[0]
     row = g | {
         "dp": dp,
         "micro_batches": space.batch // (dp * micro),

@@ -1,0 +1,70 @@
+"""What a run costs beside its steps: failures, energy, money, each from cited numbers."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cutline.core.numerics import Array
+from cutline.facts import reader
+from cutline.facts.reader import Claim
+from cutline.physics import power
+from cutline.plan.columns import Estimate
+
+if TYPE_CHECKING:
+    from cutline.plan.job import Job
+
+DAY = 86400.0
+CHECKPOINT_S = 30.0
+"""Time that one checkpoint blocks a job (guess: asynchronous writes leave a device-to-host copy)."""
+IDLE_SHARE = 0.17
+"""Idle power of a chip over its limit (A100 with a context 70 of 400 W, H100 140 of 700 W: evidence.csv)."""
+SERVER_SHARE = 0.5
+"""Price of a server's other parts and network over that of its chips (guess)."""
+HOST_SHARE = 0.63
+"""Power of hosts, fans and network of a server over that of its chips, from evidence.csv: an HGX H100 server
+draws 0.76 of its rated 10.2 kW at work, eight chips 0.85 of their 700 W."""
+
+
+def evidence(name: str, item: str) -> Claim:
+    """Return a cited number of the evidence table."""
+    claim = reader.table("evidence").best(name, "value", item)
+    assert claim is not None  # a data test lists every pair that the code asks for
+    return claim
+
+
+def goodput(chips: int) -> float:
+    """Return the share of a long run on `chips` chips that makes progress."""
+    failures = evidence("failures_per_chip_day", "llama3-405b H100 unexpected").value / DAY
+    restart = evidence("restart_interval", "skt B200").value
+    return float(power.goodput(chips, failures, CHECKPOINT_S, restart))
+
+
+def power_w(j: Job, e: Estimate) -> Array:
+    """Return the mean power of one chip with its share of the server and the site. [W]"""
+    limit = j.group.chip.get("power", default=math.nan)
+    share = evidence("training_power_fraction", "A100-SXM-40GB gemm").value
+    busy = (e.compute_part_s + 0.5 * (e.tp_part_s + e.dp_part_s + e.fsdp_part_s)) / e.step_s
+    chip_w = power.draw_w(limit, IDLE_SHARE * limit, np.clip(busy, 0.0, 1.0), share)
+    return np.asarray(chip_w * (1.0 + HOST_SHARE) * evidence("pue", "aws").value)
+
+
+def prices(j: Job) -> tuple[float | None, str, list[Claim]]:
+    """Return (US dollars per chip-second without energy, basis in words, claims); None if no price is known.
+
+    The basis is the one that the job asks for, `rent` or `own`; the other one where only that has a claim.
+    """
+    rent, buy = (j.group.chip.facts.get(("price", item)) for item in ("rent", "buy"))
+    if buy is not None and (j.money == "own" or rent is None):
+        years = evidence("amortisation_years", "amazon")
+        per_s = float(buy.value) * (1 + SERVER_SHARE) / (years.value * 365 * DAY)
+        words = (
+            f"owned: bought at {buy.printed} ({buy.date}, {buy.source.title}), half as much again for the server, "
+            f"over {years.value:g} years, plus energy"
+        )
+        return per_s, words, [buy, years, evidence("electricity_price", "us industrial")]
+    if rent is not None:
+        return float(rent.value), f"rented at {rent.printed} per chip ({rent.date}, {rent.source.title})", [rent]
+    return None, "no price of this part is known", []
