@@ -8,8 +8,8 @@ import pytest
 from hypothesis import settings
 
 from cutline.facts.models import model
-from cutline.plan import run
 from cutline.plan.columns import Constants, Rates, Shape
+from cutline.plan.job import job
 from cutline.plan.stacks import STACKS
 from cutline.plan.strategy import Space
 
@@ -40,7 +40,7 @@ class Case:
 @pytest.fixture(scope="session")
 def small():
     """A 24-layer model of 350M parameters on 16 A100 in two servers: every kind of split exists."""
-    j = run.job(model("gpt2-355m"), "16 x A100-SXM-80GB", seq=1024, global_batch=64, stack=STACKS["megatron-core"])
+    j = job(model("gpt2-355m"), "16 x A100-SXM-80GB", seq=1024, global_batch=64, stack=STACKS["megatron-core"])
     space = Space(16, 24, 16, 4096, 50304, 64, 1024, domain=8)
     return Case(j.shape, j.rates, j.constants, space)
 
@@ -48,5 +48,5 @@ def small():
 @pytest.fixture(scope="session")
 def tight():
     """A 65B model on 64 H100: most splits do not fit."""
-    j = run.job(model("llama-65b"), "64 x H100-SXM-80GB", seq=2048, global_batch=256, stack=STACKS["torchtitan"])
+    j = job(model("llama-65b"), "64 x H100-SXM-80GB", seq=2048, global_batch=256, stack=STACKS["torchtitan"])
     return Case(j.shape, j.rates, j.constants, j.space)

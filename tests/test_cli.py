@@ -484,7 +484,7 @@ def test_help_loads_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert "cutline.cli.app" in loaded
-    heavy = {"numpy", "scipy", "rich.table", "rich.progress", "rich.console", "cutline.plan", "cutline.facts"}
+    heavy = {"numpy", "scipy", "rich.table", "rich.progress", "rich.console", "cutline.plan", "cutline.facts.reader"}
     assert not heavy & loaded
 
 

@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 import tokenize
-import warnings
 from itertools import pairwise
 from pathlib import Path
 
@@ -32,8 +31,6 @@ MOST_LINES, MOST_FUNCTION_LINES = 400, 60
 OVER = {
     "formats/huggingface_families.py": 430,
     "plan/express.py": 420,
-    "plan/run.py": 450,
-    "plan/run.py job": 85,
 }
 """What is over the budget today, with a limit of its own that it must not pass. Shrink, then take the entry out."""
 
@@ -191,8 +188,7 @@ def test_size_is_a_budget():
         if n > OVER.get(what, budget)
     ]
     assert not grown, "split along what it knows: " + "; ".join(grown)
-    if stale := set(OVER) - set(over):
-        warnings.warn(f"within the budget again, take out of OVER: {sorted(stale)}", stacklevel=1)
+    print(f"within the budget again, take out of OVER: {sorted(set(OVER) - set(over))}")
 
 
 # files

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from cutline import plan
 from cutline.core.errors import CutlineError, DataError, UnknownName
 from cutline.facts import reader
 from cutline.facts.reader import GUESS, TRUST, Rule, Source, Table
-from cutline.plan import run
 
 HEADER = "name,field,item,value,unit,date,source,note\n"
 GOOD = "acme-a1,memory,,80,GB,2024-03-01,acme-sheet,\n"
@@ -168,6 +168,12 @@ def test_a_source_may_have_a_note_instead_of_an_address(tmp_path):
     assert found["guess"].tier == "guess"
 
 
+def test_a_byte_order_mark_is_read_over(tmp_path):
+    """Spreadsheets write one in front of UTF-8."""
+    path = written(tmp_path, b"\xef\xbb\xbf" + (HEADER + GOOD).encode())
+    assert len(reader.read_claims(path, "chips", SCHEMA, SOURCES)) == 1
+
+
 def test_line_numbers_count_lines_inside_quotes(tmp_path):
     text = HEADER + 'acme-a1,memory,,80,GB,2024,acme-sheet,"two\nlines"\nacme-a1,wings,,1,1,2024,acme-sheet,\n'
     assert problem(reader.read_claims, written(tmp_path, text), "chips", SCHEMA, SOURCES).startswith("chips.csv:4: ")
@@ -259,6 +265,12 @@ def test_an_unknown_name_gets_suggestions(tmp_path):
     assert str(error.value) == "no chip named 'acme-al'. Did you mean acme-a1? `cutline chips` lists all 1."
 
 
+def test_a_misspelt_alias_suggests_the_name_it_stands_for(tmp_path):
+    table = Table("chip", claims(tmp_path, GOOD, "acme-a1,aliases,,wonder card,,2024,guess,\n"))
+    with pytest.raises(UnknownName, match=r"no chip named 'wonder crad'\. Did you mean acme-a1\?"):
+        table.resolve("wonder crad")
+
+
 # the catalogue
 
 TABLES = ("chips", "models", "clusters", "evidence")
@@ -311,17 +323,21 @@ def test_every_rule_of_the_schema_is_used_or_has_a_table():
 
 
 def evidence_asked_for():
-    """Pairs of words that plan/run.py hands to `evidence`."""
-    tree = ast.parse(Path(run.__file__).read_text(encoding="utf-8"))
-    calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "evidence"]
-    return sorted({tuple(ast.literal_eval(a) for a in call.args) for call in calls})
+    """Pairs of words that the planner hands to `evidence`."""
+    pairs = set()
+    for path in Path(plan.__file__).parent.glob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "evidence":
+                pairs.add(tuple(ast.literal_eval(a) for a in call.args))
+    return sorted(pairs)
 
 
 def test_every_number_that_a_run_asks_for_is_in_the_evidence():
     asked = evidence_asked_for()
     assert len(asked) >= 5
     for name, item in asked:
-        assert run.evidence(name, item).value > 0, (name, item)
+        claim = reader.table("evidence").best(name, "value", item)
+        assert claim is not None and claim.value > 0, (name, item)
 
 
 def test_a_missing_fact_of_a_chip_says_what_and_where():

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -10,10 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cutline.core.errors import CutlineError, UnknownName
-from cutline.facts.chips import chip
+from cutline.facts import reader
+from cutline.facts.chips import chip, chips
 from cutline.facts.models import model
 from cutline.plan import interval, machine, run
+from cutline.plan.costs import goodput
 from cutline.plan.fleet import fleet, one_group
+from cutline.plan.job import batch_for, job
 from cutline.plan.search import USABLE
 from cutline.plan.stacks import STACKS
 from cutline.plan.strategy import Space, chunks
@@ -27,7 +31,7 @@ TOKENS = 1.4e12
 @pytest.fixture(scope="module")
 def demo():
     """LLaMA-65B for 1.4 trillion tokens on 2,048 of each."""
-    jobs = {c: run.job(model("llama-65b"), f"2048 x {c}", TOKENS) for c in ("A100-SXM-80GB", "A800-SXM-80GB", "H20")}
+    jobs = {c: job(model("llama-65b"), f"2048 x {c}", TOKENS) for c in ("A100-SXM-80GB", "A800-SXM-80GB", "H20")}
     return {c: (j, run.plan(j)) for c, j in jobs.items()}
 
 
@@ -82,7 +86,7 @@ def test_numbers_of_a_plan_belong_together(demo):
         assert best["days_low"] / best["days"] == pytest.approx(best["step_s_low"] / best["step_s"], rel=1e-9)
         # days: tokens over tokens of a step, times the step, over the share of time that makes progress
         steps = TOKENS / (j.batch * j.seq)
-        assert best["days"] == pytest.approx(steps * best["step_s"] / run.goodput(2048) / 86400, rel=1e-9)
+        assert best["days"] == pytest.approx(steps * best["step_s"] / goodput(2048) / 86400, rel=1e-9)
         assert best["tokens_per_s_per_chip"] == pytest.approx(j.batch * j.seq / best["step_s"] / 2048, rel=1e-9)
         assert best["chip_hours"] == pytest.approx(best["days"] * 24 * 2048, rel=1e-9)
         assert 0 < best["mfu"] < 0.95
@@ -117,7 +121,7 @@ def test_the_front_falls_in_memory_as_it_grows_in_time(demo):
 
 
 def test_top_limits_the_list():
-    j = run.job(model("llama-7b"), "8 x A100-SXM-80GB", 1e9)
+    j = job(model("llama-7b"), "8 x A100-SXM-80GB", 1e9)
     assert run.plan(j, top=1)["alternatives"] == []
     assert len(run.plan(j, top=3)["alternatives"]) == 2
     with pytest.raises(CutlineError, match=r"^top must be at least 1; got 0$"):
@@ -141,7 +145,7 @@ def test_ten_percent_more_of_a_resource_gains_at_most_ten_percent(demo):
 
 
 def test_more_chips_take_fewer_days_and_not_fewer_chip_hours():
-    plans = [run.plan(run.job(model("llama-2-13b"), f"{n} x A100-SXM-80GB", 1e12))["best"] for n in (64, 256, 1024)]
+    plans = [run.plan(job(model("llama-2-13b"), f"{n} x A100-SXM-80GB", 1e12))["best"] for n in (64, 256, 1024)]
     assert plans[0]["days"] > plans[1]["days"] > plans[2]["days"]
     assert plans[0]["chip_hours"] <= plans[1]["chip_hours"] <= plans[2]["chip_hours"]
 
@@ -150,7 +154,7 @@ def test_more_chips_take_fewer_days_and_not_fewer_chip_hours():
 
 
 def test_every_default_is_named():
-    j = run.job(model("llama-65b"), "2048 x A100-SXM-80GB", TOKENS)
+    j = job(model("llama-65b"), "2048 x A100-SXM-80GB", TOKENS)
     text = "; ".join(j.assumed)
     for words in (
         "sequence 2048: as pre-trained",
@@ -163,7 +167,7 @@ def test_every_default_is_named():
 
 
 def test_nothing_is_assumed_where_all_is_said():
-    j = run.job(
+    j = job(
         model("llama-65b"), "2048 x A100-SXM-80GB", TOKENS, seq=4096, global_batch=1024, stack=STACKS["megatron-core"],
         network="400 Gb/s per chip",
     )  # fmt: skip
@@ -171,11 +175,11 @@ def test_nothing_is_assumed_where_all_is_said():
     assert j.rates.out_bytes_per_s == 50e9
     assert (j.seq, j.batch) == (4096, 1024)
     # one server needs no network
-    assert not any("network" in a for a in run.job(model("llama-7b"), "8 x A100-SXM-80GB").assumed)
+    assert not any("network" in a for a in job(model("llama-7b"), "8 x A100-SXM-80GB").assumed)
 
 
 def test_without_tokens_there_are_no_days_but_a_step():
-    best = run.plan(run.job(model("llama-7b"), "8 x A100-SXM-80GB"))["best"]
+    best = run.plan(job(model("llama-7b"), "8 x A100-SXM-80GB"))["best"]
     assert best["days"] is best["energy_j"] is best["cost_usd"] is None
     assert best["step_s"] > 0
 
@@ -204,24 +208,21 @@ def test_without_tokens_there_are_no_days_but_a_step():
 )
 def test_a_question_that_makes_no_sense_gets_one_sentence(changes, message):
     with pytest.raises(CutlineError) as error:
-        run.job(model("llama-65b"), **({"on": "8 x A100-SXM-80GB"} | changes))
+        job(model("llama-65b"), **({"on": "8 x A100-SXM-80GB"} | changes))
     assert str(error.value).startswith(message)
     assert "\n" not in str(error.value)
 
 
 def test_sparse_models_are_refused_by_name():
     with pytest.raises(CutlineError, match=r"^deepseek-v3 is a sparse or latent-attention model"):
-        run.job(model("deepseek-v3"), "8 x H800-SXM-80GB")
+        job(model("deepseek-v3"), "8 x H800-SXM-80GB")
 
 
 def test_an_unknown_chip_gets_suggestions():
     with pytest.raises(UnknownName, match=r"Did you mean A100-SXM-80GB"):
-        run.job(model("llama-65b"), "8 x A100-SMX-80GB")
+        job(model("llama-65b"), "8 x A100-SMX-80GB")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="only the command line checks these; run.job passes them on: negative or NaN days"
-)
 @pytest.mark.parametrize(
     "changes",
     [{"tokens": -1.0}, {"tokens": float("nan")}, {"batch_tokens": -4e6}, {"batch_tokens": 0.0}],
@@ -229,7 +230,7 @@ def test_an_unknown_chip_gets_suggestions():
 )
 def test_sizes_that_are_no_sizes_are_refused(changes):
     with pytest.raises(CutlineError):
-        run.job(model("llama-7b"), "8 x A100-SXM-80GB", **changes)
+        job(model("llama-7b"), "8 x A100-SXM-80GB", **changes)
 
 
 # fleets
@@ -246,7 +247,7 @@ def test_fleets_join_groups_of_one_chip():
 
 @given(st.floats(1.0, 1e5), st.integers(1, 8192))
 def test_batches_are_whole_near_and_divisible(wanted, chips):
-    got = run.batch_for(wanted * 2048, 2048, chips)
+    got = batch_for(wanted * 2048, 2048, chips)
     assert got >= 1
     assert isinstance(got, int)
     possible = abs(round(wanted) - wanted) <= 0.1 * wanted
@@ -259,12 +260,12 @@ def test_batches_are_whole_near_and_divisible(wanted, chips):
 @given(st.integers(0, 12), st.integers(1, 64))
 def test_a_batch_that_the_chips_divide_is_taken_as_it_is(power, times):
     chips = 2**power
-    assert run.batch_for(chips * times * 4096.0, 4096, chips) % chips == 0
+    assert batch_for(chips * times * 4096.0, 4096, chips) % chips == 0
 
 
 @given(st.integers(1, 4096), st.floats(2.0, 1e4))
 def test_a_batch_keeps_the_odd_part_of_the_chips_and_then_powers_of_two(chips, wanted):
-    got = run.batch_for(wanted * 1024, 1024, chips)
+    got = batch_for(wanted * 1024, 1024, chips)
 
     def reachable(unit):
         return any(m and abs(m - wanted) <= 0.1 * wanted for m in (wanted // unit * unit, wanted // unit * unit + unit))
@@ -280,7 +281,7 @@ def test_a_batch_keeps_the_odd_part_of_the_chips_and_then_powers_of_two(chips, w
 
 
 def test_a_given_strategy_has_the_keys_of_a_plan_and_its_memory():
-    j = run.job(model("llama-7b"), "8 x A100-SXM-80GB", 1e11)
+    j = job(model("llama-7b"), "8 x A100-SXM-80GB", 1e11)
     answer = run.given(j, {"tp": 2, "micro_batch": 1, "full": 1.0})
     assert set(answer) >= ANSWER
     best = answer["best"]
@@ -332,11 +333,47 @@ def test_recompute_in_words(full, selective, words):
     assert run.strategy_row(Strategy(**{k: np.array([v], float) for k, v in row.items()}))["recompute"] == words
 
 
+# the whole catalogue
+
+
+def finite(answer):
+    """The answer as JSON without NaN; its plan keeps to the data sheet."""
+    json.loads(json.dumps(answer, allow_nan=False))
+    best = answer["best"]
+    assert 0 < best["mfu"] < 1
+    assert 0 < best["days_low"] < best["days"] < best["days_high"]
+    assert best["energy_j"] is None or best["energy_j"] > 0
+    assert best["cost_usd"] is None or best["cost_usd"] > 0
+
+
+def test_every_chip_gives_an_estimate_or_says_which_fact_is_missing():
+    estimated = 0
+    for name in chips():
+        try:
+            j = job(model("gpt2-355m"), f"8 x {name}", 1e10, seq=1024, global_batch=64)
+        except CutlineError as error:
+            assert re.match(rf"^{re.escape(name)} has no (sourced|dense) ", str(error)), error
+            continue
+        finite(run.given(j, {}))
+        estimated += 1
+    assert estimated >= 150
+
+
+def test_every_dense_model_gives_an_estimate_and_every_other_is_refused_by_name():
+    for name in reader.table("models"):
+        m = model(name)
+        if m.kind == "dense" and not m.latent:
+            finite(run.given(job(m, "8 x H200-SXM-141GB", 1e12), {"zero": 3.0, "full": 1.0}))
+        else:
+            with pytest.raises(CutlineError, match=f"^{re.escape(m.name)} is a sparse or latent-attention model"):
+                job(m, "8 x H200-SXM-141GB", 1e12)
+
+
 # nothing fits
 
 
 def test_nothing_fits_is_an_answer():
-    j = run.job(model("llama-3.1-405b"), "8 x A100-SXM-80GB", 1e12)
+    j = job(model("llama-3.1-405b"), "8 x A100-SXM-80GB", 1e12)
     answer = run.plan(j)
     assert answer["best"] is None
     assert (answer["alternatives"], answer["pareto"], answer["feasible"]) == ([], [], 0)
@@ -347,10 +384,10 @@ def test_nothing_fits_is_an_answer():
 
 
 def test_what_would_make_it_fit_makes_it_fit():
-    j = run.job(model("llama-2-70b"), "8 x A100-SXM-80GB", 1e12)
+    j = job(model("llama-2-70b"), "8 x A100-SXM-80GB", 1e12)
     nearest = run.plan(j)["nearest"]
     count = next(int(c.split()[0]) for c in nearest["would_fit_with"] if c.endswith("chips of this kind"))
-    more = run.plan(run.job(model("llama-2-70b"), f"{count} x A100-SXM-80GB", 1e12, global_batch=j.batch))
+    more = run.plan(job(model("llama-2-70b"), f"{count} x A100-SXM-80GB", 1e12, global_batch=j.batch))
     assert more["feasible"] > 0
 
 
@@ -360,7 +397,7 @@ def test_what_would_make_it_fit_makes_it_fit():
 def test_a_part_with_more_power_per_flop_sustains_more():
     shares = {}
     for name in ("H100-SXM-80GB", "H20"):
-        j = run.job(model("llama-7b"), f"8 x {name}")
+        j = job(model("llama-7b"), f"8 x {name}")
         shares[name] = j.constants.gemm_fraction * j.constants.gemm_gain
     assert shares["H100-SXM-80GB"] < shares["H20"] < machine.CEILING
 
@@ -376,8 +413,9 @@ def test_network_words(text, per_node, gigabytes):
     assert machine.network_bytes_per_s(text, per_node) == pytest.approx(gigabytes * 1e9)
 
 
-def test_network_words_without_a_rate():
-    assert machine.network_bytes_per_s("InfiniBand", 8) is None
+@pytest.mark.parametrize("text", ["InfiniBand", "0 Gb/s", "200 GB/s", ""])
+def test_network_words_without_a_rate(text):
+    assert machine.network_bytes_per_s(text, 8) is None
 
 
 # interval

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cutline.facts import models, reader
-from cutline.plan import run
 from cutline.plan.columns import Shape, Strategy
+from cutline.plan.job import job
 from cutline.plan.stacks import STACKS
 from cutline.plan.strategy import Space, chunks, single
 from cutline.plan.training import estimate, linear_params, model_flop
@@ -44,7 +44,7 @@ def cases(small, tight):
     """Each stack's constants on the small model, and the 65B model on FSDP."""
     out = {}
     for name in STACKS:
-        j = run.job(models.model("gpt2-355m"), "16 x A100-SXM-80GB", seq=1024, global_batch=64, stack=STACKS[name])
+        j = job(models.model("gpt2-355m"), "16 x A100-SXM-80GB", seq=1024, global_batch=64, stack=STACKS[name])
         out[name] = (j.shape, j.rates, j.constants)
     out["65b"] = (tight.shape, tight.rates, tight.constants)
     return out

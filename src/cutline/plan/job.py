@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from cutline.core.errors import CutlineError
+from cutline.core.numerics import above
 from cutline.facts.models import Model
 from cutline.plan import constants as table
 from cutline.plan import machine
@@ -81,6 +82,7 @@ def job(
         If the model is sparse (not modelled yet), the fleet has several kinds, or a fact is missing.
     """
     assumed: list[str] = []
+    above(0, **{k: v for k, v in (("tokens", tokens), ("batch_tokens", batch_tokens)) if v is not None})
     if money not in ("rent", "own"):
         raise CutlineError(f"money must be rent or own; got '{money}'")
     group = one_group(fleet(on))

@@ -21,8 +21,9 @@ def activation_bytes(shape: Shape, rates: Rates, c: Constants, s: Strategy) -> t
 
     Returns
     -------
-    (saved, whole) : arrays, (...)
-        `saved` under the strategy's recompute; `whole` what a layer holds while it runs backward. [bytes]
+    (saved, again) : arrays, (...)
+        `saved` under the strategy's recompute, mean over layers; `again` what one layer recomputes and holds
+        while it runs backward. [bytes]
 
     Notes
     -----
@@ -48,7 +49,8 @@ def activation_bytes(shape: Shape, rates: Rates, c: Constants, s: Strategy) -> t
     light = tokens * np.where(c.selective_products > 0, wide * 0.6 + narrow * 0.5, wide + narrow)
     partial = np.where(s.selective > 0, light, whole)
     boundary = 2.0 * tokens * shape.hidden / split
-    return s.full * boundary + (1.0 - s.full) * partial, whole
+    again = np.where(s.full > 0, whole - boundary, whole - partial)
+    return s.full * boundary + (1.0 - s.full) * partial, again
 
 
 def training_bytes(shape: Shape, rates: Rates, c: Constants, s: Strategy, layer_params: Any) -> dict[str, Any]:
@@ -60,12 +62,12 @@ def training_bytes(shape: Shape, rates: Rates, c: Constants, s: Strategy, layer_
     stage are compared, the fullest is reported. Source: zero-paper section 3, korthikanti-2022.
     """
     embedding = shape.vocab * shape.hidden + shape.positions * shape.hidden
-    saved, whole = activation_bytes(shape, rates, c, s)
+    saved, again = activation_bytes(shape, rates, c, s)
     tokens = s.micro_batch * shape.seq / s.cp
     single = s.pp == 1
     logits = tokens * shape.vocab / s.tp * np.maximum(c.logit_bytes / 6.0, 4.0)
 
-    whole_stage = (c.gather_once > 0) & (s.pp > 1)  # parameters and gradients stay whole during the step
+    whole_stage = np.asarray((c.gather_once > 0) & (s.pp > 1))  # parameters and gradients stay whole during the step
     shards_weights = np.where((s.zero >= 3) & ~whole_stage, s.shard, 1.0)
     shards_gradients = np.where((s.zero >= 2) & ~whole_stage, s.shard, 1.0)
 
@@ -76,7 +78,7 @@ def training_bytes(shape: Shape, rates: Rates, c: Constants, s: Strategy, layer_
         optimizer = 12.0 * params / np.where(s.zero >= 1, s.shard, 1.0)
         live = np.where(s.zero >= 3, 2.0 * 2.0 * layer_params / s.tp + c.grad_bytes * layer_params / s.tp, 0.0)
         flight = in_flight(index, s.pp, s.micro_batches, s.vpp)
-        activations = layers * saved * flight + np.where((s.full > 0) | (s.selective > 0), whole, 0.0)
+        activations = layers * saved * flight + again
         loss = np.where(has_head, logits, 0.0)
         total = weights + gradients + optimizer + live + FRAGMENTATION * (activations + loss) + RESERVE_BYTES
         return {

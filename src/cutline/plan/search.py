@@ -104,12 +104,25 @@ def _keep(found: Found, s: Strategy, e: Estimate, value: Array) -> None:
     order = np.argsort(value, kind="stable")
     _, first = np.unique(kind_of(s)[order], return_index=True)
     leaders = order[first]
-    # cheap filter before the exact front: in order of time, memory must fall
-    by_time = np.lexsort((e.memory_bytes, e.step_s))
-    least = np.minimum.accumulate(np.concatenate([[np.inf], e.memory_bytes[by_time][:-1]]))
-    front = by_time[e.memory_bytes[by_time] < least]
+    front = _front(np.stack([e.step_s, e.memory_bytes, value], axis=-1))
     rows = np.unique(np.concatenate([leaders, front]))
     found._kept.append((s[rows], e[rows], value[rows]))
+
+
+def _front(points: Array) -> Array:
+    """Return the rows of the exact Pareto front; what the fronts of two columns dominate is dropped first."""
+    edges = []
+    for a, b in ((0, 1), (2, 1), (0, 2)):
+        order = np.lexsort((points[:, b], points[:, a]))
+        least = np.minimum.accumulate(np.concatenate([[np.inf], points[order, b][:-1]]))
+        edges.append(order[points[order, b] < least])
+    edge = np.unique(np.concatenate(edges))
+    alive = np.ones(len(points), bool)
+    for row in edge:
+        worse = (points >= points[row]).all(axis=1) & (points > points[row]).any(axis=1)
+        alive &= ~worse
+    left = np.flatnonzero(alive)
+    return np.asarray(left[pareto_front(points[left])])
 
 
 def _finish(found: Found) -> None:

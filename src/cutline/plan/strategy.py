@@ -67,8 +67,8 @@ def layouts(layers: int, pp: int, vpp: int) -> list[tuple[int, int, int]]:
             continue
         if vpp > 1 and not (first == last == k or (first == last == k - 1)):
             continue  # Megatron interleaves equal chunks; embedding and head may stand for one layer each
-        found.append((first, k, last))
-    return found
+        found.append((first, k if pp > 2 else first, last))  # two stages have no middle
+    return list(dict.fromkeys(found))
 
 
 def chunks(space: Space) -> Iterator[Strategy]:
@@ -174,7 +174,7 @@ def divisors_up_to(layers: int, pp: int) -> list[int]:
 
 
 def _layout(layers: int, pp: int, vpp: int) -> tuple[int, int, int]:
-    """Return the first layout of `layouts`, or full stages with a shorter first one; refuse what cannot be laid."""
+    """Return the first layout of `layouts`; refuse what cannot be laid."""
     ways = layouts(layers, pp, vpp)
     if ways:
         return ways[0]
@@ -182,10 +182,18 @@ def _layout(layers: int, pp: int, vpp: int) -> tuple[int, int, int]:
         raise CutlineError(
             f"vpp {vpp} does not fit {layers} layers on {pp} stages; it must divide the layers of a stage"
         )
-    k = -(-layers // pp)
-    if layers - (pp - 1) * k < 1:
-        raise CutlineError(f"{layers} layers cannot be laid on {pp} stages; use at most {layers // k} stages")
-    return layers - (pp - 1) * k, k, k
+    most = max(p for p in range(1, pp) if layouts(layers, p, 1))
+    raise CutlineError(f"{layers} layers cannot be laid on {pp} stages; use at most {most} stages")
+
+
+def _check(given: dict[str, float]) -> None:
+    """Refuse sizes that are no counts, and switches outside their range."""
+    limits = {"zero": (0, 3), "selective": (0, 1), "full": (0, 1), "sequence_parallel": (0, 1)}
+    for name, value in given.items():
+        low, high = limits.get(name, (1, float("inf")))
+        if not low <= value <= high or (value % 1 and name != "full"):
+            rule = f"a whole number of at least {low}" if name not in limits else f"between {low} and {high}"
+            raise CutlineError(f"{name} must be {rule}; got {value:g}")
 
 
 def single(space: Space, given: dict[str, float]) -> Strategy:
@@ -206,6 +214,7 @@ def single(space: Space, given: dict[str, float]) -> Strategy:
         "selective": 0.0,
         "full": 0.0,
     } | given
+    _check(g)
     tp, cp, pp, vpp = (int(g[k]) for k in ("tp", "cp", "pp", "vpp"))
     used = tp * cp * pp
     if space.chips % used:
@@ -230,6 +239,9 @@ def single(space: Space, given: dict[str, float]) -> Strategy:
         raise CutlineError(
             f"dp x micro-batch must divide the global batch: {dp} x {micro} = {dp * micro} does not divide {space.batch} sequences"
         )
+    ranks = dp * cp
+    if ranks % int(g.get("shard", ranks)):
+        raise CutlineError(f"shard must divide dp x cp = {ranks}; got {g['shard']:g}")
     first, middle, last = _layout(space.layers, pp, vpp)
     if vpp > 1 and (space.batch // (dp * micro)) % pp:
         raise CutlineError(

@@ -117,9 +117,11 @@ def _layer(shape: Shape, rates: Rates, c: Constants, s: Strategy) -> Layer:
     attention = np.where(c.unfused > 0, plain, flash)
     attention_backward = np.where(c.unfused > 0, 2.0 * plain, FLASH_BACKWARD * flash)
     split = np.where(s.sequence_parallel > 0, s.tp, 1.0)
-    elements = (NORM_PASSES + DROPOUT_PASSES * c.dropout) * shape.hidden / split + (
-        shape.ffn * (2 + shape.gated) + 2 * shape.head_dim * (shape.heads + shape.kv_heads)
-    ) / s.tp
+    residual = (NORM_PASSES + DROPOUT_PASSES * c.dropout) * shape.hidden / split
+    rotary = (
+        2.0 * shape.head_dim * (shape.heads + shape.kv_heads) * shape.gated / s.tp
+    )  # GELU models have no rotary positions
+    elements = residual + shape.ffn * (2 + shape.gated) / s.tp + rotary
     stream = kernels.stream_s(2.0 * tokens * elements * c.elementwise, memory_rate)
 
     up, out = _usable(rates, c)
