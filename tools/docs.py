@@ -121,16 +121,25 @@ def skipped_table() -> str:
     from cutline.plan import accuracy
 
     found = scores(0)
-    reasons = Counter(re.sub(r"'[^']*'|line \d+: |repeats .*", "", s["reason"]).strip() for s in found["skipped"])
+    reasons = Counter(
+        re.sub(
+            r"line \d+: |(?<=data fault: repeats) .*", "", re.sub(r"named '[^']*'", "of that name", s["reason"])
+        ).strip()
+        for s in found["skipped"]
+    )
     rows = accuracy.load()
     stated = [r for r in rows if r["arch"] == "dense" and all(r[k] for k in ("tp", "pp", "dp", "global_batch_seqs"))]
     done = {r["id"] for r in found["rows"]}
     lost = {s["id"]: s["reason"] for s in found["skipped"]}
     usable = [r for r in stated if not lost.get(r["id"], "").startswith("data fault")]
     share = sum(r["id"] in done for r in usable) / len(usable)
+    outside = ("chip is blank", "adapter", "encoder")
+    decoders = [r for r in usable if not lost.get(r["id"], "").startswith(outside)]
+    share_decoders = sum(r["id"] in done for r in decoders) / len(decoders)
     lines = [
         f"{len(done)} rows of the catalogue and the outside table are scored. Of the {len(usable)} dense rows of the catalogue that state tp, pp, dp and "
-        f"batch and carry no data fault, {percent(share)} % are expressed.",
+        f"batch and carry no data fault, {percent(share)} % are expressed; of the {len(decoders)} that also name their chip and train a whole "
+        f"decoder, {percent(share_decoders)} %. (The bar was 95 % of all: 80 rows name no chip, the rest are encoders and adapters.)",
         "",
         "| rows left out | reason |",
         "|---|---|",

@@ -132,14 +132,21 @@ def read_claims(path: Path, table: str, schema: dict[tuple[str, str], Rule], sou
     """
     claims: list[Claim] = []
     seen: set[tuple[str, ...]] = set()
+    rules: dict[tuple[str, str, str], tuple[str, float, Rule]] = {}  # the same few combinations recur
+    dates = {""}
     lines = cells(path, COLUMNS)
     next(lines)
     for line, row in lines:
         name, field, item, text, unit, date, source_id, note = row
         try:
-            value = _checked(table, field, item, text, unit, schema)
-            if date and not DATE.fullmatch(date):
-                raise CutlineError(f"date '{date}' is not YYYY, YYYY-MM or YYYY-MM-DD")
+            kind = field, item, unit
+            if kind not in rules:
+                rules[kind] = _rule(table, field, item, unit, schema)
+            value = _value(text, unit, *rules[kind])
+            if date not in dates:
+                if not DATE.fullmatch(date):
+                    raise CutlineError(f"date '{date}' is not YYYY, YYYY-MM or YYYY-MM-DD")
+                dates.add(date)
             source = sources.get(source_id)
             if source is None:
                 raise CutlineError(f"source '{source_id}' is not in sources.csv; add it there or write guess")
@@ -154,28 +161,42 @@ def read_claims(path: Path, table: str, schema: dict[tuple[str, str], Rule], sou
     return claims
 
 
-def _checked(table: str, field: str, item: str, text: str, unit: str, schema: dict[tuple[str, str], Rule]) -> Any:
-    """Return the value in base units if the schema allows it."""
+def _rule(table: str, field: str, item: str, unit: str, schema: dict[tuple[str, str], Rule]) -> tuple[str, float, Rule]:
+    """Return (text, date or dimension; factor to the base unit; rule) if the schema allows the combination."""
     rule = schema.get((table, field))
     if rule is None:
         raise CutlineError(f"field '{field}' is not in schema.csv for {table}")
     if rule.items and item not in rule.items and "*" not in rule.items:
         raise CutlineError(f"item '{item}' is not one of {', '.join(sorted(rule.items))}")
-    if not text:
-        raise CutlineError("value is empty; leave a missing fact out")
     if "text" in rule.dimensions or ("any" in rule.dimensions and unit == "text"):
-        return text
+        return "text", 1.0, rule
     if "date" in rule.dimensions:
-        if not DATE.fullmatch(text):
-            raise CutlineError(f"'{text}' is not YYYY, YYYY-MM or YYYY-MM-DD")
-        return text
-    value, dimension = units.read(text, unit)
+        return "date", 1.0, rule
+    factor, dimension = units.read("1", unit)
     if dimension not in rule.dimensions and "any" not in rule.dimensions:
         raise CutlineError(
             f"unit '{unit}' measures {dimension}; this field wants {' or '.join(sorted(rule.dimensions))}"
         )
-    if not rule.low <= value <= rule.high:
-        raise CutlineError(f"{text} {unit} is outside {rule.low:g} to {rule.high:g} {dimension}")
+    return dimension, factor, rule
+
+
+def _value(text: str, unit: str, kind: str, factor: float, rule: Rule) -> Any:
+    """Return the value in base units, or the text; refuse what the rule does not allow."""
+    if not text:
+        raise CutlineError("value is empty; leave a missing fact out")
+    if kind == "text":
+        return text
+    if kind == "date":
+        if not DATE.fullmatch(text):
+            raise CutlineError(f"'{text}' is not YYYY, YYYY-MM or YYYY-MM-DD")
+        return text
+    try:
+        value = float(text) * factor
+    except ValueError:
+        raise CutlineError(f"'{text}' is not a number in {unit}") from None
+    if not rule.low <= value <= rule.high or value in (float("inf"), float("-inf")):
+        units.read(text, unit)  # a value that is not finite has its own words
+        raise CutlineError(f"{text} {unit} is outside {rule.low:g} to {rule.high:g} {kind}")
     return value
 
 
