@@ -35,7 +35,7 @@ RANGES = {
     "reference_j_per_flop": (1e-13, 1e-11), "exponent": (0.1, 0.6), "ceiling": (0.9, 1.0), "chips": (1, 100000),
     "power_w": (50.0, 1500.0), "time_s": (1.0, 1e7), "server_factor": (1.0, 2.0), "pue": (1.0, 2.0), "limit_w": (50.0, 1500.0),
     "idle_w": (5.0, 200.0), "busy": (0.0, 1.0), "busy_share": (0.3, 1.0), "failures_per_chip_s": (0.0, 1e-8),
-    "checkpoint_s": (0.0, 100.0), "restart_s": (0.0, 1000.0),
+    "pair_share": (0.1, 1.0), "checkpoint_s": (0.0, 100.0), "restart_s": (0.0, 1000.0),
 }  # fmt: skip
 
 
@@ -351,3 +351,10 @@ def test_goodput_is_a_share_that_falls_with_chips(chips, failures, checkpoint, r
     assert 0 < at <= 1
     assert goodput(2 * chips, failures, checkpoint, restart) <= at
     assert goodput(chips, 0.0, checkpoint, restart) == 1.0
+
+
+def test_a_mesh_offers_only_the_links_of_its_members():
+    """Seven links in a full mesh of eight: two members share one of them, all eight use all."""
+    switched = collectives.gather_s(8e9, np.array([2, 4, 8]), 8, 196e9, 25e9)
+    mesh = collectives.gather_s(8e9, np.array([2, 4, 8]), 8, 196e9, 25e9, pair_share=1 / 7)
+    np.testing.assert_allclose(mesh / switched, [7.0, 7.0 / 3.0, 1.0])

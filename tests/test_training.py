@@ -63,7 +63,6 @@ def test_parts_sum_to_the_step_and_none_is_negative(cases, rows, name):
         assert values.min() >= -1e-9 * e.step_s.max(), part
     assert (e.recompute_s >= 0).all()
     assert (e.recompute_s <= e.step_s).all()
-    assert ((e.host_share >= 0) & (e.host_share <= 1)).all()
 
 
 @pytest.mark.parametrize("name", STACK_NAMES)

@@ -51,14 +51,14 @@ def write_interval(jobs: list[Job], groups: list[str]) -> None:
     x, error, of, after, after_of, after_x = [], [], [], [], [], []
     for group in groups:
         mine = [j for j in jobs if j.group == group]
-        x.append(scale_features(mine, group))
+        x.append(accuracy.features(mine, group))
         error.append(log_error(mine, group, None))
         of += [group] * len(mine)
         picked = fitting.pick(mine, group)
         rest = [j for j in mine if j not in picked]
         found = fitting.calibrate(picked, group)
         after.append(log_error(rest, group, found))
-        after_x.append(scale_features(rest, group))
+        after_x.append(accuracy.features(rest, group))
         after_of += [group] * len(rest)
     xs, errors, ofs = np.concatenate(x), np.concatenate(error), np.array(of)
     xs2, errors2, ofs2 = np.concatenate(after_x), np.concatenate(after), np.array(after_of)
@@ -75,15 +75,6 @@ def write_interval(jobs: list[Job], groups: list[str]) -> None:
         out.writerow(["name", *columns])
         for name in (*interval.FEATURES, "quantile", "quantile_calibrated"):
             out.writerow([name, *(f"{c[name]:.4f}" for c in columns.values())])
-
-
-def scale_features(jobs: list[Job], without: str) -> np.ndarray:
-    """Return the interval's features of rows under constants that are blind to them."""
-    e = fitting.predict(jobs, fitting.constants_of(jobs, without))
-    _, rates, _ = fitting.columns_of(jobs)
-    loose = np.array([float(len(j.loose)) for j in jobs])
-    servers = np.array([j.chips for j in jobs]) / rates.domain
-    return interval.features(e, rates, loose, accuracy.unmeasured(jobs, without), servers)
 
 
 def log_error(jobs: list[Job], without: str, changes: dict[str, float] | None) -> np.ndarray:

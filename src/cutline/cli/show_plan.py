@@ -16,7 +16,7 @@ def plan(answer: Answer, seconds: float, sources: bool) -> None:
     if answer["best"] is None:
         _nothing_fits(answer)
     else:
-        headline(answer["best"])
+        headline(answer["best"], answer["objective"])
         screen.line()
         _plans(answer)
         screen.line("best in full: " + words.strategy_in_full(answer["best"]["strategy"]), hang=14)
@@ -24,7 +24,7 @@ def plan(answer: Answer, seconds: float, sources: bool) -> None:
         _why(answer)
     _doubt(answer)
     screen.ends(
-        f"searched {answer['searched']:,} strategies, {answer['feasible']:,} fit, in {seconds:.1f} s",
+        f"searched {words.counted(answer['searched'], 'strategy', 'strategies')}, {answer['feasible']:,} fit, in {seconds:.1f} s",
         words.version(),
     )
     source_lines(answer, sources)
@@ -53,8 +53,8 @@ def estimate(answer: Answer, sources: bool) -> None:
     source_lines(answer, sources)
 
 
-def headline(best: Answer) -> None:
-    """Print the verdict: time with its interval, speed, energy and money."""
+def headline(best: Answer, objective: str = "time") -> None:
+    """Print the verdict: what it has the least of, time with its interval, speed, energy and money."""
     if best["days"] is None:
         middle, low, high = (digits(best[k]) for k in ("step_s", "step_s_low", "step_s_high"))
         said = [f"{middle} s per step  ({low} to {high}, 90 %)"]
@@ -64,7 +64,7 @@ def headline(best: Answer) -> None:
     said += [f"{digits(best['tokens_per_s_per_chip'])} tokens/s/chip", f"MFU {percent(best['mfu'])}"]
     if best["days"] is not None:
         said += [f"{large(best['chip_hours'])} chip-hours", words.energy(best["energy_j"])]
-    screen.items("", said, style="bold")
+    screen.items(words.LEAST[objective], said, style="bold")
     if best["cost_usd"] is not None:
         screen.line(f"{large(best['cost_usd'])} USD, {best['cost_basis']}")
     elif best["days"] is not None:
@@ -72,14 +72,19 @@ def headline(best: Answer) -> None:
 
 
 def _plans(answer: Answer) -> None:
-    """Print the best plan and those that differ from it in kind."""
+    """Print the best plan and those that differ from it in kind, with what was minimised."""
     rows = []
+    column = {"cost": "USD", "energy": "energy"}.get(answer["objective"], "") if answer["tokens"] is not None else ""
     for run in [answer["best"], *answer["alternatives"]]:
         time = digits(run["step_s"] if run["days"] is None else run["days"])
         memory = f"{gigabytes(run['memory_bytes'])} of {gigabytes(run['memory_limit_bytes'])} GB"
-        rows.append([words.split(run["strategy"]), time, percent(run["mfu"]), memory, words.limits(run["parts_s"])])
+        least = {"USD": large(run["cost_usd"] or 0), "energy": words.energy(run["energy_j"])}
+        spent = [least[column]] if column else []
+        limits = words.limits(run["parts_s"])
+        rows.append([words.split(run["strategy"]), time, *spent, percent(run["mfu"]), memory, limits])
     unit = "days" if answer["tokens"] is not None else "s/step"
-    screen.columns(["plan", unit, "MFU", "memory", "what limits it (share of the step)"], rows, right=(1, 2, 3))
+    head = ["plan", unit, *([column] if column else []), "MFU", "memory", "what limits it (share of the step)"]
+    screen.columns(head, rows, right=range(1, len(head) - 1))
 
 
 def _why(answer: Answer) -> None:
@@ -103,12 +108,23 @@ def published(answer: Answer) -> None:
     for (chip, chips), said in best_first[:2]:
         said.sort(key=lambda r: order.index(r["metric"]))
         said = [r for r in said if r["metric"] in order[:2]] or said
-        numbers = ", ".join(words.PUBLISHED[r["metric"]].format(f"{r['value']:,.10g}") for r in said[:2])
+        numbers = _numbers(said[:2], answer["tokens"])
         fleet = f"{chips:,} x {chip}" if chips else chip
         where = "" if said[0]["same"] else f" on {fleet}, not on these chips"
         screen.line(f"published{where}: {numbers} ({said[0]['title']}, {said[0]['date']})", hang=11)
     if not best_first:
         screen.line(f"published: nothing about a run of {answer['model']} is in the catalogue")
+
+
+def _numbers(rows: list[Answer], asked: float | None) -> str:
+    """Return published values; those of a run of other tokens than the asked ones name their tokens."""
+    out = ""
+    for row, after in zip(rows, [*rows[1:], None], strict=True):
+        out += words.published(row)
+        if row["tokens"] not in (None, asked) and not (after and after["tokens"] == row["tokens"]):
+            out += f" for {words.plain(row['tokens'])} tokens"
+        out += ", " if after else ""
+    return out
 
 
 def _doubt(answer: Answer) -> None:
@@ -118,7 +134,7 @@ def _doubt(answer: Answer) -> None:
         f"{answer['model']} ({large(answer['parameters'])} parameters)",
         f"{answer['chips']:,} x {answer['chip']}",
         *([f"{words.plain(answer['tokens'])} tokens"] if answer["tokens"] else []),
-        f"{answer['global_batch']:,} sequences of {answer['seq']:,} tokens per step ({words.plain(batch)})",
+        f"{words.counted(answer['global_batch'], 'sequence')} of {answer['seq']:,} tokens per step ({words.plain(batch)})",
         answer["precision"],
         f"stack {answer['stack']}" + (" (calibrated)" if answer["calibrated"] else ""),
     ]
@@ -171,10 +187,10 @@ def source_lines(answer: Answer, listed: bool) -> None:
     """Print how many facts and guesses an answer rests on; all of them if `listed`."""
     facts = answer["sources"]
     guesses = [f["what"].removeprefix(answer["chip"]).strip() for f in facts if f["tier"] == "guess"]
-    doubt = f"{len(guesses)} guess{'' if len(guesses) == 1 else 'es'}"
+    doubt = words.counted(len(guesses), "guess", "guesses")
     named = f" ({', '.join(guesses)})" if guesses else ""
     cure = "" if listed else ": --sources lists them"
-    screen.line(f"sources: {len(facts) - len(guesses)} facts, {doubt}{named}{cure}", "dim", hang=9)
+    screen.line(f"sources: {words.counted(len(facts) - len(guesses), 'fact')}, {doubt}{named}{cure}", "dim", hang=9)
     if listed:
         screen.line()
         for fact in facts:
@@ -182,7 +198,8 @@ def source_lines(answer: Answer, listed: bool) -> None:
         for row in answer["published"]:
             fleet = f"{row['chips']:,} x {row['chip']}" if row["chips"] else row["chip"]
             what = f"published {row['metric']} of {answer['model']} on {fleet}"
-            source(row | {"what": what, "value": f"{row['value']:g} {row['unit']}", "tier": "published"})
+            value = _numbers([row], None) if row["metric"] in words.PUBLISHED else f"{row['value']:g} {row['unit']}"
+            source(row | {"what": what, "value": value, "tier": "published"})
 
 
 def source(fact: Answer) -> None:

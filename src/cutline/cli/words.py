@@ -36,6 +36,8 @@ PUBLISHED = {
     "step_time_s": "{} s per step",
 }
 """Metrics of published runs, the first ones preferred."""
+LEAST = {"time": "", "cost": "least cost: ", "energy": "least energy: "}
+"""What a plan has the least of, by objective; that of time goes without saying."""
 
 
 def version() -> str:
@@ -103,8 +105,36 @@ def plain(x: float) -> str:
     return f"{x:,.0f}"
 
 
-def energy(joules: float) -> str:
-    """Write an energy in kWh, MWh or GWh."""
+def published(row: dict[str, Any]) -> str:
+    """Write the value of a published run with its unit; say where flop are those of the hardware.
+
+    Examples
+    --------
+    >>> published({"metric": "mfu", "value": 0.41, "note": ""})
+    'MFU 41 %'
+    """
+    share = row["metric"] == "mfu"
+    said = PUBLISHED[row["metric"]].format(f"{100 * row['value']:.3g}" if share else f"{row['value']:,.10g}")
+    note = row["note"].casefold()
+    hardware = row["metric"] == "tflops_per_chip" and ("hardware flop" in note or "recompute counted" in note)
+    return said + (" (hardware flop)" if hardware else "")
+
+
+def counted(n: int, one: str, many: str = "") -> str:
+    """Write a number with its noun.
+
+    Examples
+    --------
+    >>> counted(1, "guess", "guesses"), counted(2048, "sequence")
+    ('1 guess', '2,048 sequences')
+    """
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def energy(joules: float | None) -> str:
+    """Write an energy in kWh, MWh or GWh; say why where it is not known."""
+    if joules is None:
+        return "energy not known: no power of this part"
     kwh = joules / 3.6e6
     for factor, unit in ((1e7, "GWh"), (1e3, "MWh")):
         if kwh >= factor:
@@ -142,7 +172,7 @@ def strategy_in_full(strategy: dict[str, Any]) -> str:
     if s["pp"] > 1:
         ends = {s["layers_first"], s["layers_middle"], s["layers_last"]}
         if len(ends) == 1 or (s["pp"] == 2 and s["layers_first"] == s["layers_last"]):
-            layers = f"{s['layers_first']} layers per stage"
+            layers = f"{counted(s['layers_first'], 'layer')} per stage"
         else:
             each = f"{s['layers_first']}, {s['layers_middle']} and {s['layers_last']}"
             layers = f"{each} layers on first, middle and last stage"

@@ -22,7 +22,10 @@ def runs() -> list[dict[str, str]]:
 
 
 def of(model: str, chip: str, chips: int) -> list[dict[str, Any]]:
-    """Return what was published about runs of a model; `same` tells whether chip and count are the asked ones."""
+    """Return what was published about runs of a model.
+
+    `same` tells whether chip and count are the asked ones; `tokens` of how long a run the value is, or None.
+    """
     out = []
     for row in runs():
         if reader.table("models").alias.get(row["model"].casefold(), row["model"]).casefold() != model.casefold():
@@ -36,6 +39,7 @@ def of(model: str, chip: str, chips: int) -> list[dict[str, Any]]:
                 "unit": row["unit"],
                 "chip": row["chip"],
                 "chips": int(float(row["n_chips"])) if row["n_chips"] else None,
+                "tokens": float(row["tokens"]) if row["tokens"] else None,
                 "same": same,
                 "date": row["date"],
                 "source": row["source"],

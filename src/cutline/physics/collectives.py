@@ -19,6 +19,7 @@ def gather_s(
     out_bytes_per_s: Numbers,
     up_hop_s: Numbers = 0.0,
     out_hop_s: Numbers = 0.0,
+    pair_share: Numbers = 1.0,
 ) -> Array:
     """Time of one all-gather, or of one reduce-scatter, of a buffer of `size_bytes`.
 
@@ -32,6 +33,9 @@ def gather_s(
         Usable rate per chip inside the domain, and of a chip's network port. [bytes/s]
     up_hop_s, out_hop_s : array_like, (...)
         Start-up cost of one step inside and between domains. [s]
+    pair_share : array_like, (...)
+        Share of the scale-up rate that leads to one other chip: 1 behind a switch, 1/(chips - 1) in a full
+        mesh, where a group uses only the links between its members. [1]
 
     Returns
     -------
@@ -55,7 +59,8 @@ def gather_s(
     n = np.asarray(n, float)
     inside = np.minimum(np.asarray(inside, float), n)
     domains = n / inside
-    up_s = (n - domains) / n * size / up_bytes_per_s
+    reach = np.minimum(1.0, np.maximum(inside - 1.0, 1.0) * pair_share)
+    up_s = (n - domains) / n * size / (np.asarray(up_bytes_per_s) * reach)
     crossing = np.where(domains > 1.0, (n - 1.0) / n, 0.0)
     out_s = crossing * size / (inside * out_bytes_per_s)
     steps_s = np.log2(inside) * up_hop_s + np.log2(domains) * out_hop_s
@@ -70,12 +75,13 @@ def allreduce_s(
     out_bytes_per_s: Numbers,
     up_hop_s: Numbers = 0.0,
     out_hop_s: Numbers = 0.0,
+    pair_share: Numbers = 1.0,
 ) -> Array:
     """Time of one all-reduce: a reduce-scatter and an all-gather of the same buffer. [s]
 
     Arguments as for `gather_s`.
     """
-    return 2.0 * gather_s(size_bytes, n, inside, up_bytes_per_s, out_bytes_per_s, up_hop_s, out_hop_s)
+    return 2.0 * gather_s(size_bytes, n, inside, up_bytes_per_s, out_bytes_per_s, up_hop_s, out_hop_s, pair_share)
 
 
 def send_s(size_bytes: Numbers, bytes_per_s: Numbers, hop_s: Numbers = 0.0) -> Array:

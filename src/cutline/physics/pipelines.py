@@ -42,15 +42,15 @@ def pipeline_s(micro_batches: Numbers, slowest_s: Numbers, sum_s: Numbers, inter
 def in_flight(stage: Numbers, pp: Numbers, micro_batches: Numbers, interleave: Numbers = 1.0) -> Array:
     """Micro-batches whose activations one stage holds at the peak, in units of whole stages.
 
-    1F1B holds pp - stage (stage counted from 0); interleaving adds (pp - 1) / (pp x interleave) of a
-    stage-set on the first stage. Never more than there are micro-batches.
-    Source: korthikanti-2022 section 4.2.3 (1 + (p-1)/(p v)).
+    1F1B holds pp - stage (stage counted from 0). Interleaving warms up with 2 (pp - stage - 1) + (v - 1) pp chunks and
+    runs one more: pp + (pp - 1 - 2 stage) / v stages' worth for v > 1, which on the first stage is
+    korthikanti-2022's pp (1 + (pp - 1) / (pp v)). Never more than there are micro-batches.
 
     Examples
     --------
-    >>> in_flight([0, 3], 4, 100).tolist(), float(in_flight(0, 4, 100, 2))
-    ([4.0, 1.0], 5.5)
+    >>> in_flight([0, 3], 4, 100).tolist(), in_flight([0, 3], 4, 100, 2).tolist()
+    ([4.0, 1.0], [5.5, 2.5])
     """
     stage, pp, v = (np.asarray(x, float) for x in (stage, pp, interleave))
-    extra = np.where(v > 1, (pp - 1.0) / v, 0.0)
-    return np.asarray(np.minimum(pp - stage + extra, micro_batches))
+    held = np.where(v > 1, pp + (pp - 1.0 - 2.0 * stage) / v, pp - stage)
+    return np.asarray(np.minimum(held, micro_batches))

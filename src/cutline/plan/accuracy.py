@@ -17,7 +17,6 @@ from cutline.core.numerics import Array
 from cutline.facts import reader
 from cutline.plan import constants as table
 from cutline.plan import express, fitting, interval
-from cutline.plan.columns import Estimate
 from cutline.plan.express import Job, Skip
 
 CATALOGUE = reader.DATA / "measurements_training.csv"
@@ -96,31 +95,21 @@ def without_of(group: str) -> str:
     return group if group in row.values else "shipped"
 
 
-def unmeasured(jobs: list[Job], without: str) -> Array:
-    """Return per row the share of (chip family, stack) that no fitted row covers."""
-    known = table.table()
-
-    def seen(name: str, scope: str) -> bool:
-        row = known.get((name, scope))
-        return row is not None and without in row.values
-
-    return np.array(
-        [
-            0.5 * (not seen("gemm_fraction", f"family {j.family}"))
-            + 0.5 * (not seen("compute", f"stack {j.stack.name}"))
-            for j in jobs
-        ]
-    )
-
-
-def predict(jobs: list[Job], without: str, changes: dict[str, float] | None = None) -> tuple[Estimate, Array]:
-    """Return the estimate of each job and the half width of its interval (log)."""
-    e = fitting.predict(jobs, fitting.constants_of(jobs, without, changes))
+def features(jobs: list[Job], without: str) -> Array:
+    """Return the interval's features of each job."""
     _, rates, _ = fitting.columns_of(jobs)
-    loose = np.array([float(len(j.loose)) for j in jobs])
-    servers = np.array([j.chips for j in jobs]) / rates.domain
-    x = interval.features(e, rates, loose, unmeasured(jobs, without), servers)
-    return e, interval.half_width(x, without, calibrated=changes is not None)
+    loose = [float(len(j.loose)) for j in jobs]
+    unmeasured = [table.unmeasured(j.stack, j.family, without) for j in jobs]
+    own, reference = np.array([j.power for j in jobs], float).T
+    return interval.features(rates, loose, unmeasured, own, reference)
+
+
+def predict(
+    jobs: list[Job], without: str, changes: dict[str, float] | None = None, residual: float | None = None
+) -> tuple[Array, Array]:
+    """Return the step time of each job and the half width of its interval (log). [s, 1]"""
+    step_s = fitting.predict(jobs, fitting.constants_of(jobs, without, changes)).step_s
+    return step_s, interval.half_width(features(jobs, without), without, residual)
 
 
 def score(
@@ -128,6 +117,7 @@ def score(
     calibrate: int = 0,
     changes: dict[str, float] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    residual: float | None = None,
 ) -> dict[str, Any]:
     """Predict every row of a table and compare.
 
@@ -140,6 +130,8 @@ def score(
         `fitting.pick`, and score the others; 0 scores all rows blind.
     changes : dict, optional
         Multipliers from `cutline calibrate`, applied to every row.
+    residual : float, optional
+        What that calibration left on its own rows.
 
     Returns
     -------
@@ -155,7 +147,7 @@ def score(
     for done, group in enumerate(groups):
         members = [j for j in jobs if j.group == group]
         without = "shipped" if changes else without_of(group)  # a stack file was calibrated on shipped constants
-        found = changes
+        found, left = changes, residual
         if calibrate:
             picked = fitting.pick(members, without, calibrate)
             if len(members) <= len(picked) or len(picked) < 2:
@@ -170,10 +162,11 @@ def score(
                 ]
                 continue
             found = fitting.calibrate(picked, without)
+            left = fitting.residual(picked, without, found)
             used[group] = {"rows": [j.id for j in picked], "multipliers": found}
             members = [j for j in members if j not in picked]
-        e, width = predict(members, without, found)
-        rows += [row_of(j, float(t), float(w), without) for j, t, w in zip(members, e.step_s, width, strict=True)]
+        step_s, width = predict(members, without, found, left)
+        rows += [row_of(j, float(t), float(w), without) for j, t, w in zip(members, step_s, width, strict=True)]
         if progress:
             progress(done + 1, len(groups))
     return {"rows": rows, "summary": summary(rows), "skipped": skipped, "calibrated_on": used}

@@ -53,6 +53,8 @@ class Constants(Columns):
 
     gemm_fraction: Column  # share of the dense peak of a long 16-bit matrix product in a benchmark
     gemm_gain: Column  # share of that benchmark rate that a training step sustains
+    power_exponent: Column  # how the sustained share follows the power per peak rate within a family
+    ceiling: Column  # share of the peak that no amount of power exceeds
     linear_gain: Column  # further share for the linear layers' own number format
     attention_fraction: Column  # share of the 16-bit peak of a long fused attention in a benchmark
     attention_gain: Column  # share of that benchmark rate that a training step sees
@@ -126,7 +128,6 @@ class Estimate(Columns):
     optimizer_part_s: Column
     overhead_part_s: Column  # step constant and stragglers
     recompute_s: Column  # of which repeated forward work (inside compute, tp and host)
-    host_share: Column  # how far the step hangs on host time, 0 to 1
     memory_bytes: Column  # of the fullest chip, reserve included
     weights_bytes: Column
     gradients_bytes: Column
@@ -134,5 +135,4 @@ class Estimate(Columns):
     activations_bytes: Column
     logits_bytes: Column
     buffers_bytes: Column
-    fits: Column
     flop: Column  # model flop of one step over all chips (no recompute, causal attention halved)

@@ -15,7 +15,7 @@ import numpy as np
 from cutline.core.errors import CutlineError, DataError
 from cutline.facts import reader
 from cutline.plan.columns import Constants
-from cutline.plan.stacks import Stack
+from cutline.plan.stacks import STACKS, Stack
 
 HEADER = ["name", "scope", "transform", "prior", "doubt", "source", "note", "shipped"]
 FIELDS = tuple(f.name for f in fields(Constants))
@@ -114,17 +114,27 @@ def resolve(name: str, applicable: tuple[str, ...], known: dict[tuple[str, str],
     raise CutlineError(f"constant '{name}' has no value in any of {applicable}")
 
 
+def parent(row: Row, known: dict[tuple[str, str], Row]) -> tuple[str, str]:
+    """Return the wider scope on which a row without its own prior is centred: the kind of its stack, or all."""
+    if row.scope.startswith("stack "):
+        kind = (row.name, f"kind {STACKS[row.scope.removeprefix('stack ')].kind}")
+        if kind in known and known[kind].transform != "fixed":
+            return kind
+    return row.name, ""
+
+
 def value(row: Row, known: dict[tuple[str, str], Row], without: str = "shipped") -> float:
-    """Return the fitted value of a row; its prior, or that of the next wider scope, where nothing was fitted."""
+    """Return the value fitted without a group; its prior, or its parent's value, where nothing was fitted."""
     if without in row.values:
         return row.values[without]
-    if "shipped" in row.values and without != "shipped":
-        return row.values["shipped"] if row.transform == "fixed" else _prior(row, known)
-    return _prior(row, known)
+    return row.prior if row.prior is not None else value(known[parent(row, known)], known, without)
 
 
-def _prior(row: Row, known: dict[tuple[str, str], Row]) -> float:
-    return row.prior if row.prior is not None else value(known[row.name, ""], known)
+def unmeasured(stack: Stack, family: str, without: str = "shipped") -> float:
+    """Return the share of (chip family, stack) that no row of a fit covers: 0, 0.5 or 1."""
+    known = table()
+    wanted = (("gemm_fraction", f"family {family}"), ("compute", f"stack {stack.name}"))
+    return sum(0.5 for key in wanted if key not in known or without not in known[key].values)
 
 
 def constants(

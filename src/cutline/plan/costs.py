@@ -51,18 +51,27 @@ def power_w(j: Job, e: Estimate) -> Array:
     return np.asarray(chip_w * (1.0 + HOST_SHARE) * evidence("pue", "aws").value)
 
 
+def _latest(j: Job, item: str) -> Claim | None:
+    """Return the middle claim of the latest year that has any: prices age, so the date counts before the tier."""
+    claims = reader.table("chips").claims(j.group.chip.name).get(("price", item), [])
+    year = max((c.date[:4] for c in claims), default="")
+    latest = sorted((c for c in claims if c.date[:4] == year), key=lambda c: float(c.value))
+    return latest[(len(latest) - 1) // 2] if latest else None
+
+
 def prices(j: Job) -> tuple[float | None, str, list[Claim]]:
     """Return (US dollars per chip-second without energy, basis in words, claims); None if no price is known.
 
     The basis is the one that the job asks for, `rent` or `own`; the other one where only that has a claim.
     """
-    rent, buy = (j.group.chip.facts.get(("price", item)) for item in ("rent", "buy"))
+    rent, buy = _latest(j, "rent"), _latest(j, "buy")
     if buy is not None and (j.money == "own" or rent is None):
         years = evidence("amortisation_years", "amazon")
         per_s = float(buy.value) * (1 + SERVER_SHARE) / (years.value * 365 * DAY)
+        lead = "no rent is known; " if j.money == "rent" else ""
         words = (
-            f"owned: bought at {buy.printed} ({buy.date}, {buy.source.title}), half as much again for the server, "
-            f"over {years.value:g} years, plus energy"
+            f"{lead}owned: bought at {buy.printed} ({buy.date}, {buy.source.title}), half as much again for the server, "
+            f"over {years.value:g} years, plus energy at {evidence('electricity_price', 'us industrial').printed}"
         )
         return per_s, words, [buy, years, evidence("electricity_price", "us industrial")]
     if rent is not None:

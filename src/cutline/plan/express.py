@@ -370,7 +370,7 @@ def express(row: Row) -> Job:
         recipe=recipe,
         tokens=number(row, "global_batch_seqs") * shape["seq"],
         shape=shape,
-        rates=machine.rates(part, precision, out).row(),
+        rates=machine.rates(part, precision, number(row, "n_chips"), out).row(),
         power=machine.power_factor_inputs(part),
         strategy=strategy,
         assumed=assumed,

@@ -16,7 +16,6 @@ from cutline.plan import constants as table
 from cutline.plan import machine
 from cutline.plan.columns import Constants, Estimate, Rates, Shape, Strategy
 from cutline.plan.express import Job
-from cutline.plan.stacks import STACKS
 from cutline.plan.training import estimate
 
 SCALE = 0.06
@@ -97,7 +96,7 @@ class Design:
         while i < len(wanted):  # parents join the list while it is walked
             row = known[list(wanted)[i]]
             if row.prior is None:
-                centre.append((0.0, place(parent(row, known))))
+                centre.append((0.0, place(table.parent(row, known))))
             else:
                 centre.append((float(forward(row.prior, row.transform)), -1))
             i += 1
@@ -134,13 +133,9 @@ class Design:
         return np.asarray((y - mean) / self.doubt)
 
 
-def parent(row: table.Row, known: dict[tuple[str, str], table.Row]) -> tuple[str, str]:
-    """Return the wider scope on which a row without its own prior is centred."""
-    if row.scope.startswith("stack "):
-        kind = (row.name, f"kind {STACKS[row.scope.removeprefix('stack ')].kind}")
-        if kind in known and known[kind].transform != "fixed":
-            return kind
-    return row.name, ""
+def _huber(r: Array) -> Array:
+    """Return what a least-squares solver must square for a smooth L1 loss of `r`."""
+    return np.asarray(np.sign(r) * np.sqrt(2.0 * (np.sqrt(1.0 + r * r) - 1.0)))
 
 
 def fit(jobs: list[Job], most_steps: int = 40) -> dict[tuple[str, str], float]:
@@ -159,8 +154,7 @@ def fit(jobs: list[Job], most_steps: int = 40) -> dict[tuple[str, str], float]:
     def residuals(y: Array) -> Array:
         c = machine.power_scaled(design.constants(y), own, reference)
         r = (np.log(estimate(shape, rates, c, strategy).step_s) - measured) / SCALE
-        rho = np.sign(r) * np.sqrt(2.0 * (np.sqrt(1.0 + r * r) - 1.0))  # smooth L1 as a square
-        return np.concatenate([weight * rho, design.prior_residuals(y)])
+        return np.concatenate([weight * _huber(r), design.prior_residuals(y)])
 
     found = least_squares(residuals, design.start(), method="trf", max_nfev=most_steps, x_scale="jac")
     return {k: float(back(v, t)) for k, v, t in zip(design.keys, found.x, design.transforms, strict=True)}
@@ -168,6 +162,9 @@ def fit(jobs: list[Job], most_steps: int = 40) -> dict[tuple[str, str], float]:
 
 CALIBRATED = {name: doubt for name, (doubt, _) in table.CALIBRATED.items()}
 """The factors that `calibrate` moves, with the doubt (log) of their blind value 1."""
+COMMON = 0.10
+"""Median error (log) that the four factors must explain one by one before it counts as common to all: about
+the blind bias of the measured stacks."""
 ROW_SCALE = 0.05
 """Residual scale of rows of one stack on one cluster."""
 
@@ -202,7 +199,9 @@ def pick(jobs: list[Job], without: str, n: int = 5) -> list[Job]:
 def calibrate(jobs: list[Job], without: str = "shipped") -> dict[str, float]:
     """Return the factors of CALIBRATED that fit a few measured steps of one stack.
 
-    Maximum a posteriori with the blind value as prior mean, so a factor moves only as far as the rows insist.
+    What the median row is off by more than COMMON goes into all four factors: the cluster is slow (or fast)
+    throughout. The rest is maximum a posteriori with that as prior mean, so a factor moves only as far as the
+    rows insist.
     A smooth-L1 fit comes first; from there a Cauchy loss, as wide as the rows then still scatter, so that one
     odd row of five does not drag the others.
     """
@@ -214,6 +213,9 @@ def calibrate(jobs: list[Job], without: str = "shipped") -> dict[str, float]:
     measured = np.log([j.measured_step_s for j in jobs])
     names = list(CALIBRATED)
     doubt = np.array(list(CALIBRATED.values()))
+    middle = float(np.median(measured - np.log(predict(jobs, base).step_s)))
+    shift = np.sign(middle) * max(0.0, abs(middle) - COMMON)
+    base = table.multiplied(base, dict.fromkeys(names, np.exp(shift)))
 
     def log_error(y: Array) -> Array:
         moved = table.multiplied(base, {n: np.exp(v) for n, v in zip(names, y, strict=True)})
@@ -222,15 +224,20 @@ def calibrate(jobs: list[Job], without: str = "shipped") -> dict[str, float]:
         )
 
     def smooth_l1(y: Array) -> Array:
-        r = log_error(y) / ROW_SCALE
-        return np.concatenate([np.sign(r) * np.sqrt(2.0 * (np.sqrt(1.0 + r * r) - 1.0)), y / doubt])
+        return _huber(np.concatenate([log_error(y) / ROW_SCALE, y / doubt]))
 
     first = least_squares(smooth_l1, np.zeros(len(names)), max_nfev=60).x
     scale = max(ROW_SCALE, float(np.median(np.abs(log_error(first)))))
 
     def cauchy(y: Array) -> Array:
         r = log_error(y) / scale
-        return np.concatenate([np.sign(r) * np.sqrt(np.log1p(r * r)), y / doubt])
+        return np.concatenate([np.sign(r) * np.sqrt(np.log1p(r * r)), _huber(y / doubt)])
 
     found = least_squares(cauchy, first, max_nfev=60)
-    return {n: float(np.exp(v)) for n, v in zip(names, found.x, strict=True)}
+    return {n: float(np.exp(v + shift)) for n, v in zip(names, found.x, strict=True)}
+
+
+def residual(jobs: list[Job], without: str, changes: dict[str, float]) -> float:
+    """Return the root mean square of the log errors that calibration leaves on its own rows. [1]"""
+    step_s = predict(jobs, constants_of(jobs, without, changes)).step_s
+    return float(np.sqrt(np.mean((np.log(step_s) - np.log([j.measured_step_s for j in jobs])) ** 2)))

@@ -1,8 +1,9 @@
 """How far off a prediction may be: a 90 % interval from the errors of blind predictions on other sources.
 
-The half width of the log step time is scale x quantile. The scale grows with what makes rows uncertain
-(communication, bubbles, narrow formats, assumptions that had to be made, size); its coefficients and the
-quantile come from tools/fit.py, where every group of measurements was predicted without its own rows.
+The half width of the log step time is scale x quantile. The scale grows with what makes rows uncertain (narrow
+formats, assumptions that had to be made, chips and stacks that no fit has seen, power budgets far from the
+family's reference part); its coefficients and the quantile come from tools/fit.py, where every group of
+measurements was predicted without its own rows. For families that were never measured it is not a tested 90 %.
 """
 
 from __future__ import annotations
@@ -14,32 +15,25 @@ import numpy as np
 
 from cutline.core.numerics import Array
 from cutline.facts import reader
-from cutline.plan.columns import Estimate, Rates
+from cutline.plan.columns import Rates
 
-FEATURES = ("constant", "communication", "bubble", "narrow", "loose", "unmeasured", "size")
-EXPECTED = np.array([0.0, 0.0, 0.0, 0.2, 0.3, 0.6, 0.0])
-"""Coefficients before any row is seen (guess): narrow formats, unstated settings and unmeasured chips or
-stacks widen the interval by a fifth, a third and four fifths. The ridge pulls towards these."""
+FEATURES = ("constant", "narrow", "loose", "unmeasured", "scaled")
+EXPECTED = np.array([0.0, 0.2, 0.3, 0.6, 0.5])
+"""Coefficients before any row is seen (guess): narrow formats, unstated settings, unmeasured chips or stacks, and
+an e-fold between the power budgets of a part and of its family's reference. The ridge pulls towards these."""
 
 
-def features(e: Estimate, rates: Rates, loose: Any, unmeasured: Any, servers: Any) -> Array:
+def features(rates: Rates, loose: Any, unmeasured: Any, own: Any, reference: Any) -> Array:
     """Return (..., len(FEATURES)): what the width of the interval may depend on.
 
-    `loose` counts assumptions about recompute, micro-batch or stack that a source did not state;
-    `unmeasured` is the share of (family, stack) for which no measurement was in the fit.
+    `loose` counts assumptions about recompute, micro-batch, chip or stack that a source did not state;
+    `unmeasured` is the share of (family, stack) for which no measurement was in the fit; `own` and `reference`
+    are the power budgets of the part and of its family's reference part.
     """
-    step = np.asarray(e.step_s, float)
-    traffic = (e.tp_part_s + e.cp_part_s + e.fsdp_part_s + e.dp_part_s + e.p2p_part_s) / step
-    columns = (
-        np.ones_like(step),
-        traffic,
-        e.bubble_part_s / step,
-        np.asarray(rates.linear_bytes) < 2,
-        loose,
-        unmeasured,
-        np.log2(np.maximum(servers, 1.0)) / 10.0,
-    )
-    return np.stack([np.broadcast_to(np.asarray(c, float), step.shape) for c in columns], axis=-1)
+    scaled = np.abs(np.log(np.asarray(own, float) / reference))
+    narrow = np.asarray(rates.linear_bytes) < 2
+    columns = np.broadcast_arrays(1.0, narrow, loose, unmeasured, scaled)
+    return np.stack([np.asarray(c, float) for c in columns], axis=-1)
 
 
 @functools.cache
@@ -50,13 +44,17 @@ def _table() -> dict[str, dict[str, float]]:
     }
 
 
-def half_width(x: Array, without: str = "shipped", calibrated: bool = False) -> Array:
-    """Return the half width of the 90 % interval of the log step time. [1]"""
+def half_width(x: Array, without: str = "shipped", residual: float | None = None) -> Array:
+    """Return the half width of the 90 % interval of the log step time. [1]
+
+    `residual` is what a calibration left on its own rows (root mean square of the log error), None without
+    one; the interval is never narrower than that allows.
+    """
     table = _table()
     column = without if without in table["quantile"] else "shipped"
     log_scale = sum(x[..., i] * table[name][column] for i, name in enumerate(FEATURES))
-    quantile = table["quantile_calibrated" if calibrated else "quantile"][column]
-    return np.asarray(quantile * np.exp(log_scale))
+    quantile = table["quantile" if residual is None else "quantile_calibrated"][column]
+    return np.asarray(np.maximum(quantile * np.exp(log_scale), 1.645 * (residual or 0.0)))
 
 
 def fit_scale(x: Array, log_error: Array, groups: list[str], ridge: float = 3.0) -> tuple[Array, float]:

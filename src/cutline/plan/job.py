@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from cutline.core.errors import CutlineError
 from cutline.core.numerics import above
+from cutline.facts import reader
 from cutline.facts.models import Model
 from cutline.plan import constants as table
 from cutline.plan import machine
@@ -13,6 +14,9 @@ from cutline.plan.columns import Constants, Rates, Shape
 from cutline.plan.fleet import Group, fleet, one_group
 from cutline.plan.stacks import STACKS, Stack
 from cutline.plan.strategy import Space, divisors
+
+LONGEST = 8192
+"""Sequence of a pre-training whose length is not published (guess: usual for models of 2024 and 2025)."""
 
 
 @dataclass
@@ -32,6 +36,7 @@ class Job:
     assumed: list[str] = field(default_factory=list)
     calibrated: bool = False
     money: str = "rent"
+    residual: float | None = None  # what a calibration left on its own rows; None without one
 
     @property
     def space(self) -> Space:
@@ -73,6 +78,7 @@ def job(
     changes: dict[str, float] | None = None,
     network: str | None = None,
     money: str = "rent",
+    residual: float | None = None,
 ) -> Job:
     """Turn a question into numbers; every default that was used is named in `assumed`.
 
@@ -92,27 +98,31 @@ def job(
             "take a dense model"
         )
     if seq is None:
-        seq = model.context or 4096
-        assumed.append(f"sequence {seq}: " + ("as pre-trained" if model.context else "not published, usual"))
+        published = bool(model.sources and model.context)  # a config.json gives only the longest context served
+        seq = model.context if published else min(model.context or LONGEST, LONGEST)
+        assumed.append(f"sequence {seq}: " + ("as pre-trained" if published else "usual (--seq names another)"))
     if seq < 1:
         raise CutlineError(f"seq must be at least 1; got {seq}")
     if global_batch is None:
         if batch_tokens is None:
-            batch_tokens = 4e6
-            assumed.append("batch 4M tokens: usual for pre-training")
+            claim = reader.table("models").best(model.name, "batch_tokens") if model.sources else None
+            batch_tokens = float(claim.value) if claim else 4e6
+            assumed.append(
+                f"batch {batch_tokens / 1e6:g}M tokens: " + ("as published" if claim else "usual for pre-training")
+            )
         global_batch = batch_for(batch_tokens, seq, group.chips)
     if stack is None:
         stack = STACKS["typical"]
         assumed.append("software stack: the middle of all measured ones (--stack names one)")
     if model.window and model.window < seq:
         assumed.append(f"windowed attention ({model.window} tokens) counted as full attention")
-    rates = machine.rates(group.chip, precision, _network(group, network, assumed))
+    rates = machine.rates(group.chip, precision, group.chips, _network(group, network, assumed))
     constants = table.constants(stack, group.chip.text("family"), precision, changes=changes)
     constants = machine.power_scaled(constants, *machine.power_factor_inputs(group.chip))
     constants = Constants(**{k: float(v) for k, v in constants.as_dict().items()})
     shape = shape_of(model, seq)
     return Job(
-        model, group, tokens, seq, global_batch, precision, stack, shape, rates, constants, assumed, bool(changes), money
+        model, group, tokens, seq, global_batch, precision, stack, shape, rates, constants, assumed, bool(changes), money, residual
     )  # fmt: skip
 
 
@@ -131,7 +141,7 @@ def _network(group: Group, network: str | None, assumed: list[str]) -> float | N
         if rate is None:
             raise CutlineError(f"network '{network}' does not parse; write '400 Gb/s per chip' or '8x200 Gb/s'")
         return rate
-    if group.chips > group.chip.get("domain", default=1.0):
+    if group.chips > machine.scale_up(group.chip, group.chips)[0]:
         claim = group.chip.facts.get(("link", "scale-out"))
         usual = f"{claim.printed} per chip, usual for the part" if claim else "100 Gb/s per chip (guess)"
         assumed.append(f"network {usual} (--network names another)")

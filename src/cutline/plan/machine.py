@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import numpy as np
@@ -13,6 +14,10 @@ from cutline.physics.power import power_capped_fraction
 from cutline.plan.columns import Constants, Rates
 
 PRECISIONS = ("bf16", "fp16", "fp8", "mxfp8", "nvfp4", "tf32", "fp32")
+BLOCK_SCALED = (
+    "blackwell", "blackwell-ultra", "blackwell-rtx", "rubin", "cdna4", "cdna5", "trainium3", "ascend-950", "tpu-v8"
+)  # fmt: skip
+"""Families whose matrix units take MX block scales."""
 REFERENCE = {
     "volta": "V100-SXM2-32GB",
     "ampere": "A100-SXM-80GB",
@@ -22,12 +27,10 @@ REFERENCE = {
     "ascend-910b": "Ascend-910B3",
 }
 """Part on which a family's constants were fitted; others of the family are scaled by their power budget."""
-POWER_EXPONENT = 0.4
-CEILING = 0.93
 
 
-def rates(part: Chip, precision: str, out_bytes_per_s: float | None = None, domain: float | None = None) -> Rates:
-    """Return the data-sheet rates of a chip in a number format.
+def rates(part: Chip, precision: str, chips: float, out_bytes_per_s: float | None = None) -> Rates:
+    """Return the data-sheet rates of a chip of a fleet of `chips` in a number format.
 
     Raises
     ------
@@ -36,22 +39,52 @@ def rates(part: Chip, precision: str, out_bytes_per_s: float | None = None, doma
     """
     if precision not in PRECISIONS:
         raise CutlineError(f"precision must be one of {', '.join(PRECISIONS)}; got '{precision}'")
+    if precision == "mxfp8" and part.text("family") not in BLOCK_SCALED:
+        raise CutlineError(f"{part.name} has no block-scaled (MX) products in hardware; take fp8 or bf16")
     wide = part.peak_flop_per_s("bf16")
-    domain = part.get("domain", default=1.0) if domain is None else domain
-    topology = part.text("topology", "switched")
-    up = part.get("link", "scale-up", part.get("link", "host", 16e9))
+    domain, up, mesh = scale_up(part, chips)
     return Rates(
         flop_per_s=wide,
         linear_flop_per_s=part.peak_flop_per_s(precision),
         linear_bytes=ELEMENT_BYTES[precision],
-        memory_bytes=part.get("memory"),
+        memory_bytes=dram_bytes(part),
         memory_bytes_per_s=part.get("memory_rate"),
         up_bytes_per_s=up,
         out_bytes_per_s=part.get("link", "scale-out", 12.5e9) if out_bytes_per_s is None else out_bytes_per_s,
         domain=domain,
-        pair_share=1.0 / max(domain - 1.0, 1.0) if topology == "mesh" else 1.0,
+        pair_share=1.0 / max(domain - 1.0, 1.0) if mesh else 1.0,
         units=part.get("units", default=0.0),
     )
+
+
+HOST_BYTES_PER_S = 16e9
+"""Host bus where no source gives it: PCIe 3 x16 (guess)."""
+
+
+def scale_up(part: Chip, chips: float) -> tuple[float, float, bool]:
+    """Return (chips of one domain, rate of one chip inside it, True if a full mesh).
+
+    Cards without links, or with links to one neighbour only, meet over the host bus of their server. A fleet
+    larger than a domain of 72 or 384 uses a power of two of it, so that groups do not straddle domains.
+    """
+    domain, node = part.get("domain", default=1.0), part.get("node", default=8.0)
+    if domain < node:
+        return node, part.get("link", "host", HOST_BYTES_PER_S), False
+    if chips > domain:
+        domain = 2.0 ** math.floor(math.log2(domain))
+    mesh = part.text("topology", "switched") == "mesh"
+    return domain, part.get("link", "scale-up", part.get("link", "host", HOST_BYTES_PER_S)), mesh
+
+
+def dram_bytes(part: Chip) -> float:
+    """Return the memory of a part: DRAM comes in binary sizes, so a printed `80 GB` is 80 GiB. [bytes]
+
+    The driver of an A100-80GB lists 81,920 MiB. Sources print GB or GiB for the same stacks; a comparison of
+    parts must not hang on that.
+    """
+    claim = part.facts.get(("memory", ""))
+    binary = 2.0**30 / 1e9 if claim is not None and claim.printed.endswith(" GB") else 1.0
+    return part.get("memory") * binary
 
 
 def power_factor_inputs(part: Chip) -> tuple[float, float]:
@@ -66,8 +99,8 @@ def power_factor_inputs(part: Chip) -> tuple[float, float]:
 
 def power_scaled(c: Constants, own: Numbers, reference: Numbers) -> Constants:
     """Return constants whose compute shares are scaled to the part's power budget."""
-    sustained = np.minimum(c.gemm_fraction * c.gemm_gain, 0.99 * CEILING)
-    scale = power_capped_fraction(sustained, own, reference, POWER_EXPONENT, CEILING) / sustained
+    sustained = np.minimum(c.gemm_fraction * c.gemm_gain, 0.99 * c.ceiling)
+    scale = power_capped_fraction(sustained, own, reference, c.power_exponent, c.ceiling) / sustained
     return c.replace(gemm_gain=c.gemm_gain * scale, attention_gain=c.attention_gain * scale)
 
 

@@ -29,7 +29,7 @@ def sources_of(j: Job) -> list[dict[str, str]]:
     ]
     facts = [claim_row(c) for c in found]
     facts.append(_guess("checkpoint", f"{CHECKPOINT_S:g} s", "time that one checkpoint blocks the job"))
-    if rate is not None and basis.startswith("owned"):
+    if rate is not None and "owned" in basis:
         facts.append(_guess("server price", f"{SERVER_SHARE:g} of its chips", "only where the chips are owned"))
     known = reader.sources()
     for at in (known[s] for s in sorted(set(j.model.sources)) if s in known):

@@ -15,7 +15,7 @@ from cutline.core.numerics import Array
 from cutline.facts import published
 from cutline.facts.models import parameters
 from cutline.plan import constants as table
-from cutline.plan import interval
+from cutline.plan import interval, machine
 from cutline.plan.columns import Estimate, Strategy
 from cutline.plan.costs import DAY, evidence, goodput, power_w, prices
 from cutline.plan.job import Job, batch_for, job
@@ -41,7 +41,7 @@ def describe(j: Job, s: Strategy, e: Estimate, i: int = 0) -> Run:
     step_s = float(e.step_s[i])
     tokens_per_step = j.batch * j.seq
     chips = j.group.chips
-    width = half_width(j, e[[i]])
+    width = half_width(j)
     low, high = math.exp(-width), math.exp(width)
     flop = float(e.flop[i])
     out: dict[str, Any] = {
@@ -52,7 +52,7 @@ def describe(j: Job, s: Strategy, e: Estimate, i: int = 0) -> Run:
         "step_s_low": step_s * low,
         "step_s_high": step_s * high,
         "tokens_per_s_per_chip": tokens_per_step / step_s / chips,
-        "mfu": flop / step_s / chips / float(j.rates.flop_per_s),
+        "mfu": flop / step_s / chips / float(j.rates.linear_flop_per_s),
         "memory_bytes": float(e.memory_bytes[i]),
         "memory_limit_bytes": float(j.rates.memory_bytes),
         "energy_j": None,
@@ -70,7 +70,7 @@ def describe(j: Job, s: Strategy, e: Estimate, i: int = 0) -> Run:
         rate, basis, _ = prices(j)
         out["cost_basis"] = basis
         if rate is not None:
-            price = evidence("electricity_price", "us industrial").value if basis.startswith("owned") else 0.0
+            price = evidence("electricity_price", "us industrial").value if "owned" in basis else 0.0
             energy_usd = (out["energy_j"] or 0.0) * price
             out["cost_usd"] = rate * seconds * chips + energy_usd
     out["strategy"] = strategy_row(s, i)
@@ -92,15 +92,11 @@ def strategy_row(s: Strategy, i: int = 0) -> dict[str, Any]:
     return out
 
 
-def half_width(j: Job, e: Estimate) -> float:
-    """Return the half width of the 90 % interval of the log step time of a one-row table."""
-    known = table.table()
-    family, stack = j.group.chip.text("family"), j.stack.name
-    measured_family = "shipped" in getattr(known.get(("gemm_fraction", f"family {family}")), "values", {})
-    measured_stack = "shipped" in getattr(known.get(("compute", f"stack {stack}")), "values", {})
-    unmeasured = 0.5 * (not measured_family) + 0.5 * (not measured_stack)
-    x = interval.features(e, j.rates, 0.0, unmeasured, j.group.chips / float(j.rates.domain))
-    return float(interval.half_width(x, calibrated=j.calibrated)[0])
+def half_width(j: Job) -> float:
+    """Return the half width of the 90 % interval of the log step time of a job."""
+    unmeasured = table.unmeasured(j.stack, j.group.chip.text("family"))
+    x = interval.features(j.rates, 0.0, unmeasured, *machine.power_factor_inputs(j.group.chip))
+    return float(interval.half_width(x, residual=j.residual))
 
 
 def sensitivity(j: Job, s: Strategy) -> dict[str, float]:
@@ -136,7 +132,7 @@ def objective_of(j: Job, name: str) -> Callable[[Strategy, Estimate], Array] | N
         raise CutlineError(
             f"no price of {j.group.chip.name} is known, so cost cannot be the objective; take time or energy"
         )
-    energy = evidence("electricity_price", "us industrial").value if basis.startswith("owned") else 0.0
+    energy = evidence("electricity_price", "us industrial").value if "owned" in basis else 0.0
     return lambda s, e: np.asarray((rate + power_w(j, e) * energy) * e.step_s)
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from cutline.core.numerics import Array
+from cutline.plan import memory
 from cutline.plan.columns import Constants, Estimate, Rates, Shape, Strategy
 from cutline.plan.strategy import Space, chunks
-from cutline.plan.training import estimate
+from cutline.plan.training import estimate, linear_params
 
 USABLE = 0.94
 """Share of the memory that a plan may fill: beyond it allocators retry and published runs slow down by a
@@ -79,20 +80,21 @@ def search(
         `best` is the minimum over all strategies that fit; exact, since every one is estimated.
     """
     found = Found()
+    params = linear_params(shape)
     for strategies in chunks(space):
-        e = estimate(shape, rates, constants, strategies)
         found.searched += len(strategies)
-        fits = np.asarray(e.memory_bytes) <= USABLE * rates.memory_bytes
-        found.feasible += int(fits.sum())
-        if fits.any():
-            rows = np.flatnonzero(fits)
-            s, kept = strategies[rows], e[rows]
-            value = np.asarray(kept.step_s if objective is None else objective(s, kept), float)
-            _keep(found, s, kept, value)
+        need = memory.training_bytes(shape, rates, constants, strategies, params)["memory_bytes"]
+        rows = np.flatnonzero(need <= USABLE * rates.memory_bytes)  # what cannot run needs no time
+        found.feasible += len(rows)
+        if len(rows):
+            s = strategies[rows]
+            e = estimate(shape, rates, constants, s)
+            _keep(found, s, e, e.step_s if objective is None else np.asarray(objective(s, e), float))
         elif not found.feasible:
-            i = np.argmin(e.memory_bytes)
-            if found.nearest is None or e.memory_bytes[i] < found.nearest[1].memory_bytes[0]:
-                found.nearest = strategies[[i]], e[[i]]
+            i = int(np.argmin(need))
+            if found.nearest is None or need[i] < found.nearest[1].memory_bytes[0]:
+                s = strategies[[i]]
+                found.nearest = s, estimate(shape, rates, constants, s)
         if progress:
             progress(found.searched)
     _finish(found)
@@ -104,23 +106,26 @@ def _keep(found: Found, s: Strategy, e: Estimate, value: Array) -> None:
     order = np.argsort(value, kind="stable")
     _, first = np.unique(kind_of(s)[order], return_index=True)
     leaders = order[first]
-    front = _front(np.stack([e.step_s, e.memory_bytes, value], axis=-1))
+    front = _front(e.step_s, e.memory_bytes, value)
     rows = np.unique(np.concatenate([leaders, front]))
     found._kept.append((s[rows], e[rows], value[rows]))
 
 
-def _front(points: Array) -> Array:
-    """Return the rows of the exact Pareto front; what the fronts of two columns dominate is dropped first."""
-    edges = []
-    for a, b in ((0, 1), (2, 1), (0, 2)):
-        order = np.lexsort((points[:, b], points[:, a]))
-        least = np.minimum.accumulate(np.concatenate([[np.inf], points[order, b][:-1]]))
-        edges.append(order[points[order, b] < least])
-    edge = np.unique(np.concatenate(edges))
+def _edge(a: Array, b: Array) -> Array:
+    """Return the rows of the Pareto front of two columns."""
+    order = np.lexsort((b, a))
+    least = np.minimum.accumulate(np.concatenate([[np.inf], b[order][:-1]]))
+    return np.asarray(order[b[order] < least])
+
+
+def _front(time: Array, memory_bytes: Array, value: Array) -> Array:
+    """Return the rows of the exact Pareto front of three columns; two where the value is the time."""
+    if value is time:
+        return _edge(time, memory_bytes)
+    points = np.stack([time, memory_bytes, value], axis=-1)
     alive = np.ones(len(points), bool)
-    for row in edge:
-        worse = (points >= points[row]).all(axis=1) & (points > points[row]).any(axis=1)
-        alive &= ~worse
+    for row in np.unique(np.concatenate([_edge(*points[:, k].T) for k in ((0, 1), (2, 1), (0, 2))])):
+        alive &= ~((points >= points[row]).all(axis=1) & (points > points[row]).any(axis=1))
     left = np.flatnonzero(alive)
     return np.asarray(left[pareto_front(points[left])])
 

@@ -121,7 +121,7 @@ def _blocks(space: Space, tp: int, cp: int, pp: int, dp: int, allowed) -> Iterat
     ranks = dp * cp
     stages = (0.0, 1.0) if pp > 1 else (0.0, 1.0, 2.0, 3.0)  # ZeRO-2 and 3 want whole models, not stages
     levels = [float(z) for z in space.zero if z in stages]
-    inside = max(1, min(space.domain // tp, ranks))
+    inside = max(d for d in divisors(ranks) if d <= max(1, space.domain // tp))
     shards = [(z, float(ranks)) for z in allowed("zero", levels) if z > 0 and ranks > 1]
     shards += [(z, float(inside)) for z, _ in shards if z == 3 and 1 < inside < ranks and ranks % inside == 0]
     plain = [(z, float(ranks)) for z in allowed("zero", [z for z in levels if z == 0 or ranks == 1])][:1]

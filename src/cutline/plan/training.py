@@ -32,6 +32,9 @@ HOST_SELECTIVE = 0.3
 PER_OP_STREAM = 0.8
 """Share of the elementwise work that per-operation recompute repeats: all but the last step."""
 
+SHALLOW = 0.55
+"""Rate of the batched products of unfused attention over that of long products: their depth is one head's width."""
+
 CP_OVERLAP = 0.8
 """Share of a ring step of context parallelism that hides behind attention (guess: the ring is built for it)."""
 
@@ -51,6 +54,7 @@ class Layer(Columns):
     tp_transfer: Column  # one direction of the pass (forward = backward)
     cp_transfer: Column
     gather: Column  # one parameter gather under ZeRO-3
+    scatter: Column  # one reduce-scatter of gradients under ZeRO-3
 
 
 def linear_params(shape: Shape) -> Column:
@@ -111,32 +115,27 @@ def _layer(shape: Shape, rates: Rates, c: Constants, s: Strategy) -> Layer:
         shape.seq,
         heads,
         shape.head_dim,
-        rates.flop_per_s * c.gemm_fraction * c.gemm_gain * 0.55 / c.compute,
+        rates.flop_per_s * c.gemm_fraction * c.gemm_gain * SHALLOW / c.compute,
         memory_rate,
     )
     attention = np.where(c.unfused > 0, plain, flash)
     attention_backward = np.where(c.unfused > 0, 2.0 * plain, FLASH_BACKWARD * flash)
     split = np.where(s.sequence_parallel > 0, s.tp, 1.0)
     residual = (NORM_PASSES + DROPOUT_PASSES * c.dropout) * shape.hidden / split
-    rotary = (
-        2.0 * shape.head_dim * (shape.heads + shape.kv_heads) * shape.gated / s.tp
-    )  # GELU models have no rotary positions
+    # models with a gate have rotary positions, those with GELU have not (GPT-NeoX aside)
+    rotary = 2.0 * shape.head_dim * (shape.heads + shape.kv_heads) * shape.gated / s.tp
     elements = residual + shape.ffn * (2 + shape.gated) / s.tp + rotary
     stream = kernels.stream_s(2.0 * tokens * elements * c.elementwise, memory_rate)
 
-    up, out = _usable(rates, c)
-    tp_in = np.minimum(s.tp, rates.domain)
-    size = 2.0 * tokens * shape.hidden
-    tp_up = up * np.minimum(1.0, np.maximum(tp_in - 1.0, 1.0) * rates.pair_share)  # a mesh offers tp - 1 links
-    tp_transfer = 2.0 * collectives.allreduce_s(size, s.tp, tp_in, tp_up, out, c.up_hop_s, c.out_hop_s)
-    cp_in = np.clip(rates.domain / s.tp, 1.0, s.cp)
+    tp_transfer = 4.0 * _gather_s(2.0 * tokens * shape.hidden, s.tp, np.minimum(s.tp, rates.domain), rates, c)
     kv_bytes = 4.0 * s.micro_batch * shape.seq * shape.kv_heads * shape.head_dim / np.minimum(s.tp, shape.kv_heads)
-    cp_transfer = collectives.gather_s(kv_bytes, s.cp, cp_in, up, out, c.up_hop_s, c.out_hop_s)
+    cp_transfer = _gather_s(kv_bytes, s.cp, np.clip(rates.domain / s.tp, 1.0, s.cp), rates, c)
     shard_in = np.clip(rates.domain / s.tp, 1.0, s.shard)
-    gather = collectives.gather_s(
-        c.gather_bytes * linear_params(shape) / s.tp, s.shard, shard_in, up, out, c.up_hop_s, c.out_hop_s
+    params = linear_params(shape) / s.tp
+    gather, scatter = (
+        _gather_s(width * params, s.shard, shard_in, rates, c) for width in (c.gather_bytes, c.grad_bytes)
     )
-    return Layer(forward, backward, attention, attention_backward, stream, tp_transfer, cp_transfer, gather)
+    return Layer(forward, backward, attention, attention_backward, stream, tp_transfer, cp_transfer, gather, scatter)
 
 
 def _head_s(shape: Shape, rates: Rates, c: Constants, s: Strategy) -> tuple[Any, Any]:
@@ -180,7 +179,6 @@ class Phases(Columns):
     fsdp: Column
     host: Column  # what launching adds to the device's time
     recompute: Column
-    host_share: Column
 
 
 @dataclass(frozen=True)
@@ -199,9 +197,16 @@ def _usable(rates: Rates, c: Constants) -> tuple[Any, Any]:
     return up, rates.out_bytes_per_s * c.out_fraction / c.communication
 
 
+def _gather_s(size_bytes: Any, n: Any, inside: Any, rates: Rates, c: Constants) -> Any:
+    """Time of one gather or reduce-scatter over `n` ranks, `inside` of them in each domain. [s]"""
+    up, out = _usable(rates, c)
+    return collectives.gather_s(size_bytes, n, inside, up, out, c.up_hop_s, c.out_hop_s, rates.pair_share)
+
+
 def _phases(one: Layer, c: Constants, s: Strategy) -> Phases:
     """Combine the device times of a layer into its forward and backward phase."""
-    tp = one.tp_transfer * (1.0 - c.tp_overlap)
+    tp_f = one.tp_transfer - c.tp_overlap * np.minimum(one.tp_transfer, one.products)
+    tp_b = one.tp_transfer - c.tp_overlap * np.minimum(one.tp_transfer, one.products_backward)
     cp_f = exposed(one.cp_transfer, one.attention, CP_OVERLAP)
     cp_b = exposed(2.0 * one.cp_transfer, one.attention_backward, CP_OVERLAP)
     work_f = one.products + one.attention + one.stream
@@ -215,36 +220,34 @@ def _phases(one: Layer, c: Constants, s: Strategy) -> Phases:
     )
     once = (c.gather_once > 0) & (s.pp > 1)  # gathers and reductions shared out over the micro-batches of a step
     share = np.where(once, 1.0 / s.micro_batches, 1.0)
-    reduce = one.gather * c.grad_bytes / c.gather_bytes * share
+    reduce = one.scatter * share
     again = np.where(once, 0.0, one.gather)
     fsdp_f = np.where(s.zero >= 3, exposed(one.gather * share, work_f, c.fsdp_overlap), 0.0)
     fsdp_b = np.where(s.zero >= 3, exposed(again + reduce, work_b + work_r, c.fsdp_overlap), 0.0)
-    repeats = s.full * (tp + cp_f)
-    device_f = work_f + tp + cp_f + fsdp_f
-    device_b = work_b + work_r + tp + cp_b + repeats + fsdp_b
+    repeats = s.full * (tp_f + cp_f)
+    device_f = work_f + tp_f + cp_f + fsdp_f
+    device_b = work_b + work_r + tp_b + cp_b + repeats + fsdp_b
     host_f = c.host_layer_s * np.ones_like(device_f)
     host_b = c.host_layer_s * (HOST_BACKWARD + s.full + pick * HOST_SELECTIVE)
     forward, backward = smooth_max(device_f, host_f), smooth_max(device_b, host_b)
     return Phases(
         forward=forward,
         backward=backward,
-        tp=tp * (2.0 + s.full),
+        tp=tp_f * (1.0 + s.full) + tp_b,
         cp=cp_f + cp_b + s.full * cp_f,
         fsdp=fsdp_f + fsdp_b,
         host=forward + backward - device_f - device_b,
         recompute=work_r,
-        host_share=(host_f / np.maximum(device_f, host_f)) ** 3,
     )
 
 
 def _stages(shape: Shape, rates: Rates, c: Constants, s: Strategy, layer_s: Any) -> Stages:
     """Lay layers, embedding, head and loss on the first, middle and last stage."""
-    up, out = _usable(rates, c)
     tokens = s.micro_batch * shape.seq / s.cp
     embed_s = kernels.stream_s(6.0 * tokens * shape.hidden, rates.memory_bytes_per_s * c.stream_fraction)
     head_s = sum(_head_s(shape, rates, c, s))
     inside = np.clip(rates.domain / s.tp, 1.0, s.shard)
-    gather = collectives.gather_s(2.0 * shape.vocab * shape.hidden / s.tp, s.shard, inside, up, out)
+    gather = _gather_s(2.0 * shape.vocab * shape.hidden / s.tp, s.shard, inside, rates, c)
     single = s.pp == 1
     # half hidden: both ends of the model have little work of their own beside them
     exposed_share = (2.0 + c.grad_bytes / 2.0) * (1.0 - c.fsdp_overlap * 0.5)
@@ -260,12 +263,13 @@ def _stages(shape: Shape, rates: Rates, c: Constants, s: Strategy, layer_s: Any)
 def _messages_s(shape: Shape, rates: Rates, c: Constants, s: Strategy) -> Any:
     """Exposed time of the messages between stages in one step: forth and back for every chunk. [s]"""
     up, out = _usable(rates, c)
-    tokens = s.micro_batch * shape.seq / s.cp
-    message = 2.0 * tokens * shape.hidden / np.where(s.sequence_parallel > 0, s.tp, 1.0)
-    leaves = s.tp * s.cp * s.dp >= rates.domain
-    send = collectives.send_s(message, np.where(leaves, out, up * rates.pair_share), c.out_hop_s)
+    whole = 2.0 * s.micro_batch * shape.seq / s.cp * shape.hidden
+    leaves = s.tp * s.cp * s.dp * s.pp > rates.domain  # then some boundary crosses the network, and paces the others
+    send = collectives.send_s(whole / s.tp, np.where(leaves, out, up * rates.pair_share), c.out_hop_s)
+    # each tensor-parallel rank sends its slice; without sequence parallelism the receivers gather it (narayanan-2021, 4.1)
+    collect = np.where(s.sequence_parallel > 0, 0.0, _gather_s(whole, s.tp, np.minimum(s.tp, rates.domain), rates, c))
     count = 2.0 * s.micro_batches * s.vpp + 2.0 * (s.pp - 1)
-    return np.where(s.pp == 1, 0.0, count * send * (1.0 - c.p2p_overlap))
+    return np.where(s.pp == 1, 0.0, count * (send + collect) * (1.0 - c.p2p_overlap))
 
 
 def estimate(shape: Shape, rates: Rates, constants: Constants, strategy: Strategy) -> Estimate:
@@ -295,7 +299,8 @@ def estimate(shape: Shape, rates: Rates, constants: Constants, strategy: Strateg
     # gradients and parameters of the fullest stage
     embedding = shape.vocab * shape.hidden
     ends = np.where(s.pp == 1, embedding * (2 - shape.tied), embedding)
-    local = (np.maximum(np.maximum(s.first, s.last), s.middle) * linear_params(shape) + ends) / s.tp
+    on_ends = np.maximum(s.first, s.last) * linear_params(shape) + ends
+    local = np.maximum(on_ends, s.middle * linear_params(shape)) / s.tp
     dp_s = _data_parallel_s(shape, rates, c, s, local, layer)
     owned = local / np.where(s.zero >= 1, s.shard, 1.0)
     optimizer_s = kernels.stream_s(c.optimizer_bytes * owned, rates.memory_bytes_per_s * c.stream_fraction)
@@ -321,8 +326,6 @@ def estimate(shape: Shape, rates: Rates, constants: Constants, strategy: Strateg
         optimizer_part_s=optimizer_s,
         overhead_part_s=overhead_s,
         recompute_s=per * layer.recompute,
-        host_share=layer.host_share,
-        fits=mem["memory_bytes"] <= rates.memory_bytes,
         flop=model_flop(shape) * s.dp * s.micro_batch * m,
         **mem,
     )
@@ -330,29 +333,25 @@ def estimate(shape: Shape, rates: Rates, constants: Constants, strategy: Strateg
 
 def _data_parallel_s(shape: Shape, rates: Rates, c: Constants, s: Strategy, local: Any, layer: Phases) -> Any:
     """Exposed time of gradient reduction and parameter gathering once per step. [s]"""
-    up, out = _usable(rates, c)
     n = s.dp * s.cp
-    inside = np.clip(rates.domain / s.tp, 1.0, n)
-    half = collectives.gather_s(1.0 * local, n, inside, up, out, c.up_hop_s, c.out_hop_s)
+    shard_in = np.clip(rates.domain / s.tp, 1.0, s.shard)
+    replicas = n / s.shard
+    replicas_in = np.clip(rates.domain / (s.tp * s.shard), 1.0, replicas)
     layers = np.maximum(s.first, s.last)
-    reduce_scatter, gather = half * c.grad_bytes, half * 2.0
-    all_reduce = 2.0 * reduce_scatter
-    times = np.where(s.zero == 2, s.micro_batches, 1.0)  # sharded gradients are reduced after every micro-batch
     window_b, window_f = layers * layer.backward, layers * layer.forward
+    all_reduce = 2.0 * _gather_s(c.grad_bytes * local, n, np.clip(rates.domain / s.tp, 1.0, n), rates, c)
+    # sharded: scatter within the group, reduce between groups, gather parameters within the group
+    scatter = _gather_s(c.grad_bytes * local, s.shard, shard_in, rates, c)
+    between = 2.0 * _gather_s(c.grad_bytes * local / s.shard, replicas, replicas_in, rates, c)
+    gather = _gather_s(2.0 * local, s.shard, shard_in, rates, c)
+    times = np.where(s.zero == 2, s.micro_batches, 1.0)  # sharded gradients are reduced after every micro-batch
     replicated = exposed(all_reduce, window_b, c.dp_overlap)
-    sharded = times * exposed(reduce_scatter, window_b, c.dp_overlap) + exposed(gather, window_f, c.dp_overlap)
-    replicas = n / s.shard  # HSDP: shards are reduced between replicas once per step
-    outer = collectives.allreduce_s(
-        c.grad_bytes * local / s.shard,
-        replicas,
-        np.clip(rates.domain / (s.tp * s.shard), 1.0, replicas),
-        up,
-        out,
-    )
-    fsdp = exposed(outer, window_b, c.dp_overlap)
+    sharded = times * exposed(scatter, window_b, c.dp_overlap)
+    sharded = sharded + exposed(between, window_b, c.dp_overlap) + exposed(gather, window_f, c.dp_overlap)
+    fsdp = exposed(between, window_b, c.dp_overlap)
     tied = np.where(
         (s.pp > 1) & (shape.tied > 0),
-        collectives.allreduce_s(c.grad_bytes * shape.vocab * shape.hidden / s.tp, 2.0, 1.0, up, out),
+        2.0 * _gather_s(c.grad_bytes * shape.vocab * shape.hidden / s.tp, 2.0, 1.0, rates, c),
         0.0,
     )
     time = np.where(s.zero >= 3, fsdp, np.where(s.zero >= 1, sharded, replicated))
