@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from cutline import __version__, data_version
-from cutline.cli import catalogue, main, measuring
+from cutline.cli import catalogue, main, measuring, screen, show_plan
+from cutline.cli.words import counted
 from cutline.core.errors import CutlineError
 from cutline.facts.models import model
 from cutline.formats.huggingface import read_config
@@ -295,6 +296,17 @@ BAD = {
     "zero chips": (["plan", "gpt2", "--on", "0 x H20"], ["at least 1", "got 0"]),
     "negative chips": (["plan", "gpt2", "--on", "-4 x H20"], ["at least 1", "got -4"]),
     "too many chips": (["plan", "gpt2", "--on", "99999999999 x H20"], ["fleet", "at most", "99999999999"]),
+    "fleet without x": (["plan", "gpt2", "--on", "512 H800"], ["'512 H800'", "'512 x H800'"]),
+    "fleet in powers of ten": (["plan", "gpt2", "--on", "1e6 x H20"], ["in digits", "'1000000 x H20'"]),
+    "empty model": (["plan", "", *ON], ["MODEL", "''", "config.json"]),
+    "empty model of model": (["model", " "], ["MODEL", "' '"]),
+    "empty seq": ([*PLAN, "--seq", ""], ["--seq", "''"]),
+    "empty stack": ([*PLAN, "--stack", ""], ["--stack", "''", "torchtitan"]),
+    "empty batch": ([*PLAN, "--batch-tokens", ""], ["--batch-tokens", "''"]),
+    "empty dp": ([*ESTIMATE, "--dp", ""], ["--dp", "''"]),
+    "empty global batch": ([*ESTIMATE, "--global-batch", ""], ["--global-batch", "''"]),
+    "empty calibrate": (["accuracy", "--calibrate", ""], ["--calibrate", "''"]),
+    "long model": (["model", "x" * 300], ["x" * 300]),
     "mixed fleet": (["plan", "gpt2", "--on", "8 x H20 + 8 x L4"], ["8 x H20 + 8 x L4", "each kind alone"]),
     "negative tokens": ([*PLAN, "--tokens", "-5"], ["--tokens", "'-5'", "1.4T"]),
     "zero tokens": ([*PLAN, "--tokens", "0"], ["--tokens", "above 0"]),
@@ -360,6 +372,11 @@ BAD_CONFIGS = {
     "no family": ("{}", ["model_type", "missing"]),
     "unknown family": ('{"model_type": "lama"}', ["'lama'", "Did you mean", "llama"]),
     "refused family": ('{"model_type": "mamba"}', ["'mamba'"]),
+    "NaN": ('{"model_type": "llama", "hidden_size": NaN, "num_hidden_layers": 2}', ["c.json", "hidden_size", "NaN"]),
+    "absurd": (
+        '{"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2000000000}',
+        ["num_hidden_layers", "at most 1,000,000,000", "got 2000000000"],
+    ),
     "word for a number": ('{"model_type": "llama", "hidden_size": "wide"}', ["hidden_size", "wide"]),
 }
 
@@ -382,6 +399,10 @@ BAD_TABLES = {
     ),
     "wrong width": (lambda text: (text + "a,b\n").encode(), ["own.csv:", "2 cells; the header has"]),
     "not UTF-8": (lambda text: text.encode() + b"\xff\n", ["own.csv", "UTF-8"]),
+    "repeated id": (
+        lambda text: (text + text.splitlines(True)[1]).encode(),
+        ["own.csv:", "stands in line 2 too"],
+    ),
     "open quote": (lambda text: (text + '"').encode(), ["own.csv", "CSV"]),
 }
 
@@ -424,7 +445,7 @@ def test_calibration_wants_rows_of_one_stack(cli, tmp_path, rows):
     file = saved(tmp_path / "two.csv", [*rows, other])
     refused(
         cli("calibrate", "--measurements", file, "--save", tmp_path / "s.toml"),
-        "two.csv", "one software stack", "torchtitan (1 rows)", "framework",
+        "two.csv", "one software stack", "torchtitan (1 row)", "framework",
     )  # fmt: skip
 
 
@@ -458,6 +479,128 @@ def test_a_message_of_several_lines_is_printed_as_one(cli, monkeypatch):
 
     monkeypatch.setattr(run, "plan", fail)
     refused(cli(*PLAN), "first second")
+
+
+def test_calibration_does_not_write_over_other_files(cli, own, tmp_path):
+    words = ["calibrate", "--measurements", own, "--save"]
+    before = own.read_bytes()
+    refused(cli(*words, own), "--save", ".toml", "own.csv")
+    same = own.rename(tmp_path / "own.toml")
+    refused(cli("calibrate", "--measurements", same, "--save", same), "--save", "--measurements")
+    assert same.read_bytes() == before
+    same.rename(own)
+    other = tmp_path / "pyproject.toml"
+    other.write_text("[tool.x]\n", encoding="utf-8")
+    refused(cli(*words, other), "--save", "would overwrite", "pyproject.toml")
+    assert other.read_text(encoding="utf-8") == "[tool.x]\n"
+    mine = tmp_path / "mine.toml"
+    mine.write_text(STACK, encoding="utf-8")
+    assert cli(*words, mine)[0] == 0 and mine.read_text(encoding="utf-8") != STACK
+
+
+def test_calibration_says_if_fewer_rows_can_be_used_than_asked(cli, own, rows, tmp_path):
+    words = ["calibrate", "--measurements", own, "--save", tmp_path / "s.toml", "--rows"]
+    _, out, _ = cli(*words, "50")
+    assert f"--rows asked for 50, but only {len(rows)} rows can be used" in out
+    refused(cli(*words, "-1"), "--rows", "above 0", "'-1'")
+    refused(cli(*words, ""), "--rows", "''")
+
+
+# ---- what the text says and JSON need not
+
+
+@pytest.mark.parametrize("chip", ["B30A", "Trainium1"])
+def test_energy_of_a_part_whose_power_is_not_known(cli, chip):
+    code, out, err = cli("plan", "llama-65b", "--tokens", "1.4T", "--on", f"64 x {chip}")
+    assert (code, err) == (0, "")
+    assert "energy not known: no power of this part" in out and "Wh" not in out
+
+
+def test_published_values_say_what_they_are_for(cli):
+    words = ["plan", "llama-3.1-405b", "--on", "16384 x H100", "--top", "1"]
+    _, out, _ = cli(*words)
+    assert "published: 30,840,000 chip-hours, MFU 41 % (Llama 3.1 model card" in out
+    _, out, _ = cli(*words, "--tokens", "1T")
+    assert "30,840,000 chip-hours for 15.6T tokens, MFU 41 %" in out
+    _, out, _ = cli("plan", "gpt3-175b", "--on", "1024 x A100", "--top", "1")
+    assert "138 TFLOP/s/chip (hardware flop), 32 s per step" in out
+    _, out, _ = cli(*words, "--json")
+    tokens = {p["metric"]: p["tokens"] for p in strict(out)["published"] if p["same"]}
+    assert tokens == {"chip_hours": 15.6e12, "mfu": None, "tflops_per_chip": None}
+
+
+def test_published_values_without_asked_tokens_say_theirs():
+    row = {"metric": "days", "value": 21.0, "tokens": 1.4e12, "note": ""}
+    rate = row | {"metric": "tokens_per_s_per_chip", "value": 380.0}
+    assert show_plan._numbers([row, rate], None) == "21 days, 380 tokens/s/chip for 1.4T tokens"
+    other = rate | {"tokens": 1e12}
+    assert show_plan._numbers([row, other], 1e12) == "21 days for 1.4T tokens, 380 tokens/s/chip"
+
+
+def test_objective_is_named_and_has_a_column(cli):
+    words = ["plan", "llama-7b", "--on", "64 x A100", "--top", "2", "--objective"]
+    _, out, _ = cli(*words, "cost")
+    assert out.lstrip().startswith("least cost: ") and " USD   MFU" in out
+    _, out, _ = cli(*words, "energy")
+    assert out.lstrip().startswith("least energy: ") and "energy   MFU" in out and out.count(" MWh  ") == 2
+    _, out, _ = cli(*words, "time")
+    assert "least" not in out and " USD   MFU" not in out
+    _, out, _ = cli("plan", CONFIG, "--on", "8 x H100", "--objective", "energy")
+    assert "energy of a whole run: say --tokens" in out
+
+
+def test_fleet_needs_no_spaces(cli):
+    _, out, _ = cli("plan", "gpt2", "--on", "16xA100", "--json")
+    assert (strict(out)["chips"], strict(out)["chip"]) == (16, "A100-SXM-80GB")
+    _, out, _ = cli("plan", "gpt2", "--on", "4x4090", "--json")
+    assert (strict(out)["chips"], strict(out)["chip"]) == (4, "RTX-4090")
+
+
+def test_no_line_breaks_between_number_and_unit(capsys):
+    for lead in range(70, 100):
+        screen.line("x" * lead + " gradients 1 %, 80 GB, 1.99 USD/h")
+        screen.columns(["a", "b"], [["x" * (lead - 20), "gradients 1 %, bubble 10 %"]])
+    out = capsys.readouterr().out
+    assert screen.TIE not in out and "gradients 1 %" in " ".join(out.split())
+    assert not [row for row in out.splitlines() if row.strip().split(" ")[0].strip(",") in ("%", "GB", "USD/h")]
+
+
+def test_makers_and_titles_of_amd_parts(cli):
+    for part in ("MI50", "MI60"):
+        _, out, _ = cli("chip", part, "--json")
+        claims = {c["field"]: c["amount"] for c in strict(out)["claims"] if c["used"]}
+        assert (claims["maker"], claims["country"]) == ("AMD", "US")
+    _, out, _ = cli("chip", "MI300X", "--json")
+    link = next(c for c in strict(out)["claims"] if c["what"] == "MI300X link scale-up" and c["used"])
+    assert "Atlas" not in link["title"] and "network hardware" in link["title"] and "/network/README.md" in link["url"]
+
+
+def test_claims_that_agree_are_not_counted_as_behind(cli):
+    _, out, _ = cli("chip", "MI300X")
+    claims = catalogue.facts_of("chips", "MI300X")["claims"]
+    used = {(c["field"], c["item"]): c["amount"] for c in claims if c["used"]}
+    agree = sum(not c["used"] and c["amount"] == used[c["field"], c["item"]] for c in claims)
+    behind = len(claims) - len(used) - agree
+    assert agree == out.count("    agrees ") > 0 and behind == out.count("    not used ") > 0
+    said = " ".join(out.split())
+    assert f"{len(used)} used, {agree} that agree, {behind} behind a more trusted or later one" in said
+
+
+def test_one_of_a_thing_has_no_plural(cli):
+    _, out, _ = cli("plan", "gpt2", "--on", "1 x A100", "--batch-tokens", "1k")
+    assert "1 sequence of" in " ".join(out.split()) and "1 guess " in out
+    assert (counted(1, "guess", "guesses"), counted(0, "guess", "guesses")) == ("1 guess", "0 guesses")
+
+
+@pytest.mark.parametrize("arguments", ["chips", "chips --json", "--help", "--version"])
+@pytest.mark.parametrize("target", [">/dev/full", ">&-"])
+def test_output_that_cannot_be_written_gets_one_line(arguments, target):
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    command = f'"{sys.executable}" -m cutline {arguments} {target}'
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.startswith("error: the answer cannot be written: ") and done.stderr.count("\n") == 1
 
 
 # ---- help, version, start

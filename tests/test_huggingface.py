@@ -365,9 +365,27 @@ def test_file_folder_and_content_give_the_same_model(tmp_path):
     assert same_shape(by_folder, read_config(LLAMA))
 
 
+@pytest.mark.parametrize("folder", ["x", "tmp", "tmpk3f2"])
+def test_folder_with_a_passing_name_does_not_name_the_model(tmp_path, folder):
+    path = tmp_path / folder / "config.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(LLAMA), encoding="utf-8")
+    assert read_config(path).name == read_config(path.parent).name == "config.json"
+    path.write_text(json.dumps(LLAMA | {"_name_or_path": "acme/tiny"}), encoding="utf-8")
+    assert read_config(path).name == "acme/tiny"
+
+
+def test_byte_order_mark_is_let_pass(tmp_path):
+    path = tmp_path / "tiny.json"
+    path.write_text(json.dumps(LLAMA), encoding="utf-8-sig")
+    assert read_config(path).name == "tiny"
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        (b"[" * 100_000, "broken.json: not readable as JSON: nested too deep"),
+        (b'{"hidden_size": 1' + b"0" * 5000 + b"}", "broken.json: not readable as JSON: "),
         (b'{"model_type": "llama",', "broken.json:1: not readable as JSON: "),
         (b'{\n "hidden_size": 64,\n}', "broken.json:"),
         (b"[1, 2]", "broken.json: must hold one JSON object; got [1, 2]"),
@@ -439,6 +457,9 @@ def test_refusal_names_families_of_the_same_line():
             "key 'num_hidden_layers' must be a whole number of at least 1; got true",
         ),
         (LLAMA | {"vocab_size": -1}, "key 'vocab_size' must be a whole number of at least 1; got -1"),
+        (LLAMA | {"vocab_size": float("nan")}, "key 'vocab_size' must be a whole number of at least 1; got NaN"),
+        (LLAMA | {"hidden_size": 2 * 10**9}, "key 'hidden_size' must be at most 1,000,000,000; got 2000000000"),
+        (config("mpt-7b") | {"attn_config": 3}, "key 'attn_config' must be an object; got 3"),
         (LLAMA | {"head_dim": 0}, "key 'head_dim' must be a whole number of at least 1; got 0"),
         (
             LLAMA | {"tie_word_embeddings": "no"},

@@ -63,8 +63,8 @@ def loops(s, want):
                 sharding = [(0, ranks)]
                 if ranks > 1:
                     sharding += [(z, ranks) for z in ((1,) if pp > 1 else (1, 2, 3))]
-                    inside = min(s.domain // tp, ranks)
-                    if pp == 1 and 1 < inside < ranks and ranks % inside == 0:
+                    inside = max(d for d in range(1, ranks + 1) if ranks % d == 0 and d <= max(1, s.domain // tp))
+                    if pp == 1 and 1 < inside < ranks:
                         sharding.append((3, inside))
                 for micro in range(1, min(64, s.batch // dp) + 1):
                     if s.batch // dp % micro:

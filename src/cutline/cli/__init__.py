@@ -13,13 +13,33 @@ import sys
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; return its exit code: 0 answered, 2 refused (one line says why), 130 interrupted.
+    """Run one command; return its exit code.
+
+    0: answered; 1: the answer could not be written; 2: refused; 130: interrupted. One line says why.
 
     Parameters
     ----------
     arguments : list of str, optional
         Words after `cutline`; those of the process unless given.
     """
+    if sys.stdout is None:  # closed by the caller
+        return _unwritten("the output is closed")
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        _drop_output()
+        return 0
+    except OSError as error:
+        if error.filename is not None:  # no output but a file that an argument names
+            return _refuse(f"{error.filename}: cannot be opened: {error.strerror}")
+        _drop_output()
+        return _unwritten(error.strerror or str(error))
+    return code
+
+
+def _run(arguments: list[str] | None) -> int:
+    """Run one command; return its exit code. A fault of the output is left to `main`."""
     import typer
 
     from cutline.cli.app import app
@@ -31,7 +51,6 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with command.make_context("cutline", words) as context:
             command.invoke(context)
-        sys.stdout.flush()
     except typer.Exit as done:
         return done.exit_code
     except CutlineError as error:
@@ -39,12 +58,20 @@ def main(arguments: list[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except usage as error:
         return _refuse(_usage(error))
     return 0
+
+
+def _unwritten(why: str) -> int:
+    """Say in one line that the answer could not be written; return the exit code of that."""
+    print("error: the answer cannot be written:", why, file=sys.stderr)
+    return 1
+
+
+def _drop_output() -> None:
+    """Send what is left in the buffer to nowhere, so that Python does not complain again as it leaves."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _refuse(message: str) -> int:

@@ -56,6 +56,8 @@ def whole(text: str, option: str, most: float = 1e12) -> int:
     >>> whole("4k", "--seq")
     4000
     """
+    if text.strip().startswith("-"):
+        raise CutlineError(f"{option} must be a whole number above 0; got '{text}'")
     found = number(text, option)
     assert found is not None
     if found % 1:
@@ -90,6 +92,8 @@ def is_file(name: str) -> bool:
     """Return whether `name` means a configuration file and not a model of the catalogue."""
     from cutline.facts import reader
 
+    if not name.strip():
+        raise CutlineError(f"MODEL must be a model's name or the path of a config.json; got '{name}'")
     try:
         reader.table("models").resolve(name)
     except UnknownName:
@@ -123,6 +127,10 @@ def stack_named(text: str | None) -> Chosen:
 
     if text is None:
         return Chosen(None, None, None)
+    if not text.strip():
+        raise CutlineError(
+            f"--stack must be one of {', '.join(STACKS)}, or a .toml file of `cutline calibrate`; got '{text}'"
+        )
     known = STACKS.get(text.strip().casefold())
     if known is not None:
         return Chosen(known, None, None)

@@ -36,7 +36,7 @@ def accuracy(
     from cutline.cli import screen
     from cutline.plan import accuracy
 
-    fitted = inputs.whole(calibrate, "--calibrate", 1000) if calibrate else 0
+    fitted = inputs.whole(calibrate, "--calibrate", 1000) if calibrate is not None else 0
     chosen = inputs.stack_named(stack)
     if chosen.about is None and stack is not None:
         raise CutlineError(
@@ -44,6 +44,8 @@ def accuracy(
         )
     if chosen.about and fitted:
         raise CutlineError(f"--stack and --calibrate exclude each other; got '{stack}' and {fitted}")
+    if measurements is not None:
+        measured(measurements)
     with screen.progress("scoring") as tick:
         answer = accuracy.score(measurements, fitted, chosen.changes, tick)
     if chosen.about:
@@ -73,7 +75,8 @@ def calibrate(
     """
     from cutline.cli import screen
 
-    most = inputs.whole(rows, "--rows", 1e6) if rows else None
+    most = inputs.whole(rows, "--rows", 1e6) if rows is not None else None
+    _may_save(save, measurements)
     with screen.progress("fitting"):
         answer = calibrated(measurements, save.stem, most)
     write_stack(answer, save)
@@ -82,7 +85,37 @@ def calibrate(
         return
     from cutline.cli import show_accuracy
 
-    show_accuracy.calibrate(answer, save)
+    show_accuracy.calibrate(answer, save, most)
+
+
+def measured(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a table of measurements; ids are unique."""
+    from cutline.plan import accuracy
+
+    rows = accuracy.load(path)
+    lines: dict[str, str] = {}
+    for row in rows:
+        first = lines.setdefault(row["id"], row["_line"])
+        if first != row["_line"]:
+            line = int(row["_line"])
+            raise DataError(path.name, line, f"id '{row['id']}' stands in line {first} too; give each row its own")
+    return rows
+
+
+def _may_save(path: Path, measurements: Path) -> None:
+    """Refuse to write a stack file over anything but a stack file."""
+    if path.suffix.casefold() != ".toml":
+        raise CutlineError(f"--save must name a .toml file, such as mine.toml; got '{path}'")
+    if not path.exists():
+        return
+    if measurements.exists() and path.samefile(measurements):
+        raise CutlineError(f"--save must not be the file of --measurements; got '{path}' for both")
+    try:
+        inputs.read_stack(path)
+    except DataError:
+        raise CutlineError(
+            f"--save would overwrite '{path}', which is no stack file of `cutline calibrate`; name another file"
+        ) from None
 
 
 def calibrated(path: Path, name: str, most: int | None = None) -> dict[str, Any]:
@@ -108,12 +141,13 @@ def calibrated(path: Path, name: str, most: int | None = None) -> dict[str, Any]
     CutlineError
         If rows are of several stacks, or fewer than two can be used.
     """
+    from cutline.cli.words import counted
     from cutline.plan import accuracy, fitting
 
-    jobs, skipped = accuracy.expressed(accuracy.load(path), path.name)
+    jobs, skipped = accuracy.expressed(measured(path), path.name)
     found = sorted({j.stack.name for j in jobs})
     if len(found) > 1:
-        counts = ", ".join(f"{s} ({sum(j.stack.name == s for j in jobs)} rows)" for s in found)
+        counts = ", ".join(f"{s} ({counted(sum(j.stack.name == s for j in jobs), 'row')})" for s in found)
         cure = "keep rows of one in the column framework"
         raise DataError(path.name, None, f"rows must all be of one software stack; got {counts}; {cure}")
     picked = fitting.pick(jobs, "shipped", most) if most else jobs

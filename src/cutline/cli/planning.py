@@ -118,13 +118,15 @@ def estimate(
     from cutline.cli import screen
     from cutline.plan import run
 
-    sizes = {"tp": tp, "cp": cp, "pp": pp, "vpp": vpp, "micro_batch": micro_batch} | ({"dp": dp} if dp else {})
+    sizes = {"tp": tp, "cp": cp, "pp": pp, "vpp": vpp, "micro_batch": micro_batch}
+    if dp is not None:
+        sizes["dp"] = dp
     chosen = {name: float(inputs.whole(text, "--" + name.replace("_", "-"))) for name, text in sizes.items()}
     if zero is not None:
         chosen["zero"] = float(inputs.one_of(zero, "--zero", ("0", "1", "2", "3")))
     if sequence_parallel is not None:
         chosen["sequence_parallel"] = float(sequence_parallel)
-    batch = inputs.whole(global_batch, "--global-batch") if global_batch else None
+    batch = inputs.whole(global_batch, "--global-batch") if global_batch is not None else None
     job = _job(model, on, tokens, seq, precision, stack, network, money=money, global_batch=batch)
     deep = layers_per_stage(job.model.layers, int(chosen["pp"]), int(chosen["vpp"]))
     chosen |= run.recompute_fields(recompute.strip().casefold(), deep)
@@ -160,7 +162,7 @@ def _job(
     from cutline.plan import run
 
     wanted = inputs.number(tokens, "--tokens")
-    length = inputs.whole(seq, "--seq", 1e8) if seq else None
+    length = inputs.whole(seq, "--seq", 1e8) if seq is not None else None
     chosen = inputs.stack_named(stack)
     shape = inputs.model_named(model)
     published = shape.tokens if wanted is None else None

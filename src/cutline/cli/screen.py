@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import textwrap
 import threading
@@ -15,6 +16,13 @@ if TYPE_CHECKING:
 
 WIDTH = 100
 INDENT = "  "
+TIE = "\ue000"
+"""Stands for a space at which no line may break until the line is printed; rich breaks at U+00A0."""
+UNIT = re.compile(
+    r"(?<=\d) (?=(?:%|(?:[kMGTPE]i?)?(?:B|FLOP|OP|b|W|Wh)(?:/s)?(?:/chip)?|[MT]|USD(?:/h)?|s|h|days?"
+    r"|tokens(?:/s/chip)?|chip-hours)(?:[\s,;:.)]|$))"
+)
+"""The space between a number and its unit."""
 
 
 def console() -> Console:
@@ -35,14 +43,14 @@ def line(text: str = "", style: str = "", hang: int = 0) -> None:
     """Print one indented line, wrapped with `hang` more columns on the lines that follow."""
     out = console()
     wrapped = textwrap.wrap(
-        text,
+        UNIT.sub(TIE, text),
         out.width,
         initial_indent=INDENT,
         subsequent_indent=INDENT + " " * hang,
         break_long_words=False,
         break_on_hyphens=False,
     )
-    out.print("\n".join(wrapped), style=style or None, soft_wrap=True)
+    out.print("\n".join(wrapped).replace(TIE, " "), style=style or None, soft_wrap=True)
 
 
 def items(lead: str, said: Sequence[str], gap: str = "   ", style: str = "") -> None:
@@ -90,11 +98,11 @@ def columns(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[
             overflow="fold" if last else "ellipsis",
         )
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*row[:-1], UNIT.sub(TIE, row[-1]))
     out = console()
     with out.capture() as captured:
         out.print(Padding(table, (0, 0, 0, len(INDENT))))
-    text = "\n".join(r.rstrip() for r in captured.get().splitlines())
+    text = "\n".join(r.rstrip() for r in captured.get().replace(TIE, " ").splitlines())
     sys.stdout.write(text + "\n")
 
 

@@ -27,7 +27,7 @@ def accuracy(answer: Answer, every_row: bool, stack: Answer | None) -> None:
         inside = sum(r["low"] <= r["measured"] <= r["high"] for r in rows) / len(rows)
         screen.line(
             f"median error of the step time {percent(median(errors), 1)}, {percent(inside)} of measurements "
-            f"inside the 90 % interval ({len(rows):,} rows)",
+            f"inside the 90 % interval ({words.counted(len(rows), 'row')})",
             "bold",
         )
         screen.line()
@@ -62,8 +62,8 @@ def _how(fitted: Answer, stack: Answer | None, scored: set[str]) -> None:
     """Say which rows had a part in the constants."""
     terms = "bias: median of predicted over measured less 1; p90: 90th percentile of the error"
     if fitted:
-        n = len(next(iter(fitted.values()))["rows"])
-        screen.line(f"calibrated: four constants fitted on {n} rows of each group, which are not scored; {terms}")
+        n = words.counted(len(next(iter(fitted.values()))["rows"]), "row")
+        screen.line(f"calibrated: four constants fitted on {n} of each group, which are not scored; {terms}")
     elif stack:
         own = len(scored & set(stack.get("calibrated_on", [])))
         name = stack.get("name", "the file")
@@ -116,13 +116,17 @@ def kind_of(reason: str) -> str:
     return re.sub(r"= \d+, but \d+", "= ..., but ...", reason)
 
 
-def calibrate(answer: Answer, path: Path) -> None:
-    """Print the answer of `cutline calibrate`."""
+def calibrate(answer: Answer, path: Path, asked: int | None = None) -> None:
+    """Print the answer of `cutline calibrate`, which was asked to fit `asked` rows."""
     best = answer["others"] or answer["fitted"]
-    which = "rows that were not fitted" if answer["others"] else "rows, all of them fitted"
+    which = "that were not fitted" if answer["others"] else "all of them fitted"
+    number = words.counted(best["n"], "row") + (" " if answer["others"] else ", ")
     screen.line()
     before, after = (percent(best[k]["median"], 1) for k in ("before", "after"))
-    screen.line(f"median error {before} before, {after} after ({best['n']:,} {which})", "bold")
+    screen.line(f"median error {before} before, {after} after ({number}{which})", "bold")
+    if asked and asked > answer["fitted"]["n"]:
+        usable = words.counted(answer["fitted"]["n"], "row")
+        screen.line(f"--rows asked for {asked:,}, but only {usable} can be used")
     screen.line()
     rows = []
     for what, errors in (("fitted", answer["fitted"]), ("others", answer["others"])):

@@ -38,7 +38,7 @@ def chips(answer: Answer) -> None:
     screen.columns(head, rows, right=(3, 4, 5, 6, 7))
     screen.line()
     screen.line(
-        f"{len(rows)} chips; TFLOP/s: dense bf16, of parts without it fp16; link: scale-up, one way, per chip; "
+        f"{words.counted(len(rows), 'chip')}; TFLOP/s: dense bf16, of parts without it fp16; link: scale-up, one way, per chip; "
         "-: no claim. `cutline chip NAME` shows every claim with its source."
     )
     screen.line(words.version(), "dim")
@@ -74,11 +74,14 @@ def claims(found: list[Answer]) -> None:
         source = c["note"] if c["tier"] == "guess" else c["source"] + (f": {c['note']}" if c["note"] else "")
         rows.append([fact, _short(c["value"], 28), c["date"] or "-", c["tier"], source])
     screen.columns(["fact", "value", "date", "tier", "source and note"], rows)
+    first = {(c["field"], c["item"]): c["amount"] for c in found if c["used"]}
     guesses = sum(c["tier"] == "guess" for c in found)
-    losing = sum(not c["used"] for c in found)
+    used = sum(c["used"] for c in found)
+    losing = sum(c["used"] is False and c["amount"] != first[c["field"], c["item"]] for c in found)
     screen.line()
     screen.line(
-        f"{len(found)} claims, {losing} behind a more trusted or later one, {guesses} guesses. "
+        f"{words.counted(len(found), 'claim')}: {used} used, {len(found) - used - losing} that agree, {losing} behind "
+        f"a more trusted or later one; {words.counted(guesses, 'guess', 'guesses')}. "
         "Order of trust: sheet, vendor, measured, filing, press, guess."
     )
     screen.line()
@@ -100,7 +103,8 @@ def models(answer: Answer) -> None:
     head = ["name", "maker", "released", "kind", "size", "active", "layers", "seq", "tokens", ""]
     screen.columns(head, rows, right=(4, 5, 6, 7, 8))
     screen.line()
-    screen.line(f"{len(rows)} models; -: not published. `cutline model NAME` shows the shape with its sources.")
+    count = words.counted(len(rows), "model")
+    screen.line(f"{count}; -: not published. `cutline model NAME` shows the shape with its sources.")
     screen.line(words.version(), "dim")
 
 
@@ -113,7 +117,7 @@ def model(answer: Answer) -> None:
     if shape["published_parameters"]:
         said += f" (published: {large(shape['published_parameters'])})"
     screen.line()
-    form = f"{shape['kind']}, {shape['layers']} layers of width {shape['hidden']:,}"
+    form = f"{shape['kind']}, {words.counted(shape['layers'], 'layer')} of width {shape['hidden']:,}"
     screen.line(f"{answer['name']}: {said}, {form}", "bold")
     if shape["tokens"]:
         screen.line(f"trained on {plain(shape['tokens'])} tokens")

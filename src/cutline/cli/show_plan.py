@@ -85,6 +85,8 @@ def _plans(answer: Answer) -> None:
     unit = "days" if answer["tokens"] is not None else "s/step"
     head = ["plan", unit, *([column] if column else []), "MFU", "memory", "what limits it (share of the step)"]
     screen.columns(head, rows, right=range(1, len(head) - 1))
+    if answer["objective"] != "time" and not column:
+        screen.line(f"{answer['objective']} of a whole run: say --tokens")
 
 
 def _why(answer: Answer) -> None:
@@ -109,9 +111,10 @@ def published(answer: Answer) -> None:
         said.sort(key=lambda r: order.index(r["metric"]))
         said = [r for r in said if r["metric"] in order[:2]] or said
         numbers = _numbers(said[:2], answer["tokens"])
+        origin = "; ".join(dict.fromkeys(f"{r['title']}, {r['date']}" for r in said[:2]))
         fleet = f"{chips:,} x {chip}" if chips else chip
         where = "" if said[0]["same"] else f" on {fleet}, not on these chips"
-        screen.line(f"published{where}: {numbers} ({said[0]['title']}, {said[0]['date']})", hang=11)
+        screen.line(f"published{where}: {numbers} ({origin})", hang=11)
     if not best_first:
         screen.line(f"published: nothing about a run of {answer['model']} is in the catalogue")
 

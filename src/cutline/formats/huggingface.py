@@ -9,6 +9,7 @@ right is worse than none.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,7 +51,7 @@ def read_config(source: str | Path | Mapping[str, Any]) -> Model:
     Returns
     -------
     Model
-        Named after the file's folder, or `_name_or_path`; no sources.
+        Named after the file (`tiny_config.json`), its folder, or `_name_or_path`; no sources.
 
     Raises
     ------
@@ -111,7 +112,7 @@ def load(source: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], str, s
     if path.is_dir():
         path = path / "config.json"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise CutlineError(f"{path}: no such file; give a config.json or the folder that holds it") from None
     except OSError as error:
@@ -120,7 +121,16 @@ def load(source: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], str, s
         raise CutlineError(f"{path.name}: not UTF-8 text; save it as UTF-8") from None
     except json.JSONDecodeError as error:
         raise CutlineError(f"{path.name}:{error.lineno}: not readable as JSON: {error.msg}") from None
+    except (RecursionError, ValueError):
+        rule = "nested too deep, or a number of too many digits"
+        raise CutlineError(f"{path.name}: not readable as JSON: {rule}") from None
     if not isinstance(content, dict):
         raise CutlineError(f"{path.name}: must hold one JSON object; got {short(content)}")
     stem = path.stem.removesuffix("config").rstrip("_-.")
-    return content, path.name, stem or path.resolve().parent.name
+    return content, path.name, stem or _folder(path) or str(content.get("_name_or_path") or "config.json")
+
+
+def _folder(path: Path) -> str:
+    """Return the name of the file's folder, or nothing if it looks like a passing one: `x`, `tmp`, `tmpk3f2`."""
+    name = path.resolve().parent.name
+    return "" if len(name) < 2 or re.fullmatch(r"te?mp([._-].*|\w*\d\w*)?", name.casefold()) else name

@@ -157,6 +157,8 @@ def bloom(k: Keys) -> Shape:
 def mpt(k: Keys) -> Shape:
     """MPT; its attention keys lie in `attn_config`."""
     inner = k.raw("attn_config") or {}
+    if not isinstance(inner, dict):
+        raise k.bad("attn_config", "an object", inner)
     a = Keys(inner, {"attn_type": "multihead_attention", "alibi": True}, f"{k.file}: attn_config", k.family)
     a.must_be("qk_ln", False)
     shape = base(k)

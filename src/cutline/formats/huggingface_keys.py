@@ -26,6 +26,9 @@ SAME = (
 )
 """Names of one thing in different families and versions; the first is what this module calls it."""
 
+MOST = 10**9
+"""No size or count of a model is larger; a number above it is a slip."""
+
 SPELLINGS = {names[0]: names for names in SAME}
 
 SUSPECT = re.compile(
@@ -71,7 +74,7 @@ class Keys:
         stated = {k: value for k, value in found.items() if value is not None}
         for other, value in stated.items():
             first = next(iter(stated))
-            if value != stated[first]:
+            if other != first and value != stated[first]:  # NaN differs from itself
                 raise self.bad(other, f"the same as '{first}', {short(stated[first])}", value, "keep one of the two")
         if found:
             return next(iter(stated.values()), None)
@@ -95,9 +98,11 @@ class Keys:
         return self.whole(key, value, low)
 
     def whole(self, key: str, value: Any, low: int) -> int:
-        """Return `value` if it is a whole number of at least `low`."""
+        """Return `value` if it is a whole number from `low` to `MOST`."""
         if isinstance(value, bool) or not isinstance(value, int) or value < low:
             raise self.bad(self.spelling(key), f"a whole number of at least {low}", value)
+        if value > MOST:
+            raise self.bad(self.spelling(key), f"at most {MOST:,}", value)
         return value
 
     def optional(self, key: str, low: int = 0) -> int:

@@ -53,7 +53,7 @@ def power_w(j: Job, e: Estimate) -> Array:
 
 def _latest(j: Job, item: str) -> Claim | None:
     """Return the middle claim of the latest year that has any: prices age, so the date counts before the tier."""
-    claims = reader.table("chips").claims(j.group.chip.name).get(("price", item), [])
+    claims = reader.table("chips").facts.get(j.group.chip.name, {}).get(("price", item), [])
     year = max((c.date[:4] for c in claims), default="")
     latest = sorted((c for c in claims if c.date[:4] == year), key=lambda c: float(c.value))
     return latest[(len(latest) - 1) // 2] if latest else None

@@ -6,10 +6,12 @@ import re
 from dataclasses import dataclass
 
 from cutline.core.errors import CutlineError
+from cutline.facts import reader
 from cutline.facts.chips import Chip, chip
 
 MOST = 100_000_000
 EXAMPLE = "write for example '2048 x A100-SXM-80GB'"
+NUMBER = r"-?(?:\d+(?:\.\d+)?[eE][+-]?\d+|[\d.,_]+[kKM]?)"
 
 
 @dataclass(frozen=True)
@@ -33,21 +35,40 @@ def fleet(text: str) -> Fleet:
 
     Examples
     --------
-    >>> [(g.chips, g.chip.name) for g in fleet("16 x h20 + 8 x H20")]
+    >>> [(g.chips, g.chip.name) for g in fleet("16 x h20 + 8xH20")]
     [(24, 'H20')]
     """
     found: dict[str, Group] = {}
     for part in text.split("+"):
-        match = re.fullmatch(r"\s*(?:(-?[\d.,_]+[kKM]?)\s*(?:x|X|×|\*)\s+)?(\S.*?)\s*", part)
-        if not match:
+        if not part.strip():
             raise CutlineError(f"fleet '{text}' does not parse; {EXAMPLE}")
-        if re.fullmatch(r"-?[\d.,_]+[kKM]?(\s*[xX×*])?", match[2]):
-            raise CutlineError(f"fleet '{text}' names no chip; {EXAMPLE}")
-        count = _count(match[1] or "1", text)
-        part_chip = chip(match[2])
+        number, name = _split(part.strip(), text)
+        count = _count(number, text)
+        part_chip = chip(name)
         before = found[part_chip.name].chips if part_chip.name in found else 0
         found[part_chip.name] = Group(part_chip, before + count)
     return tuple(found.values())
+
+
+def _split(part: str, whole: str) -> tuple[str, str]:
+    """Return count and chip of a group as words; a name that begins with digits (`4090`) is a name."""
+    known = reader.table("chips").alias
+    if part.casefold() in known:
+        return "1", part
+    if re.fullmatch(rf"{NUMBER}(\s*[xX×*])?", part):
+        raise CutlineError(f"fleet '{whole}' names no chip; {EXAMPLE}")
+    match = re.fullmatch(rf"({NUMBER})\s*[xX×*]\s*(\S.*)", part)
+    if match:
+        if re.fullmatch(rf"{NUMBER}(\s*[xX×*])?", match[2]) and match[2].casefold() not in known:
+            raise CutlineError(f"fleet '{whole}' names no chip; {EXAMPLE}")
+        if "e" in match[1].casefold():
+            digits = f"{float(match[1]):.0f}" if 1 <= float(match[1]) <= MOST else "2048"
+            raise CutlineError(f"fleet '{whole}': write the count in digits, such as '{digits} x {match[2]}'")
+        return match[1], match[2]
+    match = re.fullmatch(rf"({NUMBER})\s*(\S.*)", part)
+    if match and match[2].casefold() in known:
+        raise CutlineError(f"fleet '{whole}' lacks the x between count and chip; write '{match[1]} x {match[2]}'")
+    return "1", part
 
 
 def _count(text: str, whole: str) -> int:

@@ -42,7 +42,11 @@ class Job:
     def space(self) -> Space:
         """What bounds the strategies of this job."""
         m = self.model
-        return Space(self.group.chips, m.layers, m.heads, m.ffn, m.vocab, self.batch, self.seq, int(self.rates.domain))
+        return Space(
+            self.group.chips, m.layers, m.heads, m.ffn, m.vocab, self.batch, self.seq, int(self.rates.domain),
+            zero=self.stack.zeros, models_split=self.stack.models_split, interleaves=self.stack.interleaves,
+            stages_with_fsdp=self.stack.gather_once,
+        )  # fmt: skip
 
 
 def batch_for(tokens_per_step: float, seq: int, chips: int) -> int:

@@ -29,6 +29,9 @@ class Stack:
     broadcast: bool = False  # ZeRO-1 shards are sent by their owners one after the other
     gather_once: bool = False  # with pipeline stages, sharded parameters are gathered once per step
     narrow_gather: bool = False  # FP8 weights are gathered in 8 bits
+    zeros: tuple[int, ...] = (0, 1, 2, 3)  # ZeRO stages that it offers
+    models_split: bool = True  # offers tensor and pipeline parallelism
+    interleaves: bool = True  # offers more than one chunk per stage
 
 
 STACKS = {
@@ -43,6 +46,7 @@ STACKS = {
             zero=0,
             recompute="full",
             dropout=True,
+            zeros=(0,),
         ),
         Stack(
             "megatron-deepspeed",
@@ -53,6 +57,8 @@ STACKS = {
             zero=0,
             recompute="full",
             dropout=True,
+            zeros=(0, 1),
+            interleaves=False,
         ),
         Stack(
             "libai",
@@ -62,6 +68,8 @@ STACKS = {
             sequence_parallel=False,
             zero=0,
             dropout=True,
+            zeros=(0, 1, 2),
+            interleaves=False,
         ),
         Stack(
             "megatron-core",
@@ -72,6 +80,7 @@ STACKS = {
             fused_loss=True,
             tp_overlapped=True,
             interleave=True,
+            zeros=(0, 1, 3),
         ),
         Stack(
             "mindspeed",
@@ -81,6 +90,7 @@ STACKS = {
             grad_bytes=4.0,
             fused_loss=True,
             tp_overlapped=True,
+            zeros=(0, 1),
         ),
         Stack(
             "llm-foundry",
@@ -90,6 +100,8 @@ STACKS = {
             recompute="full",
             sequence_parallel=False,
             fused_loss=True,
+            zeros=(2, 3),
+            models_split=False,
         ),
         Stack(
             "torchtitan",
@@ -102,6 +114,7 @@ STACKS = {
             per_op_recompute=True,
             gather_once=True,
             narrow_gather=True,
+            zeros=(3,),
         ),
         Stack(
             "torchtitan-compile",
@@ -114,6 +127,7 @@ STACKS = {
             per_op_recompute=True,
             gather_once=True,
             narrow_gather=True,
+            zeros=(3,),
         ),
         Stack(
             "fms-fsdp",
@@ -122,6 +136,8 @@ STACKS = {
             attention="fa2",
             zero=3,
             recompute="selective",
+            zeros=(3,),
+            models_split=False,
         ),
         Stack(
             "nemo-automodel",
@@ -131,10 +147,19 @@ STACKS = {
             zero=3,
             grad_bytes=4.0,
             gather_once=True,
+            zeros=(3,),
         ),
-        Stack("internevo", "zero", "InternEvo", fused_loss=True, broadcast=True),
-        Stack("deepspeed", "zero", "DeepSpeed with Hugging Face models", zero=3, recompute="full"),
-        Stack("colossal-ai", "zero", "Colossal-AI", zero=2),
+        Stack("internevo", "zero", "InternEvo", fused_loss=True, broadcast=True, zeros=(1,)),
+        Stack(
+            "deepspeed",
+            "zero",
+            "DeepSpeed with Hugging Face models",
+            zero=3,
+            recompute="full",
+            zeros=(1, 2, 3),
+            models_split=False,
+        ),
+        Stack("colossal-ai", "zero", "Colossal-AI", zero=2, zeros=(0, 1, 2)),
         Stack(
             "mindformers",
             "graph",
@@ -142,6 +167,7 @@ STACKS = {
             attention="cann",
             sequence_parallel=False,
             recompute="full",
+            zeros=(0, 1),
         ),
         Stack(
             "maxtext",
@@ -152,6 +178,7 @@ STACKS = {
             grad_bytes=4.0,
             sequence_parallel=False,
             tp_overlapped=True,
+            zeros=(3,),
         ),
         Stack(
             "typical",

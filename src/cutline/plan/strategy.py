@@ -34,6 +34,9 @@ class Space:
     domain: int = 8
     most_micro_batch: int = 64
     zero: tuple[int, ...] = (0, 1, 2, 3)
+    models_split: bool = True  # tensor and pipeline parallelism are on offer
+    interleaves: bool = True
+    stages_with_fsdp: bool = False  # ZeRO-3 with pipeline stages: parameters are gathered once per step
     fixed: tuple[tuple[str, float], ...] = ()  # strategy fields that the user has set
 
 
@@ -77,7 +80,8 @@ def chunks(space: Space) -> Iterator[Strategy]:
     Legal: tp divides heads and feed-forward width; tp x cp x pp x dp = chips; dp x micro_batch divides the batch;
     stages as in `layouts`; interleaving only where micro-batches are a multiple of pp; sequence parallelism
     only with tp > 1; ZeRO shards over all data-parallel ranks, or within one domain as well (HSDP); recompute
-    none, selective, or n of the layers of a stage in full, for every n. ZeRO-2 and ZeRO-3 only without pipeline
+    none, selective, or n of the layers of a stage in full, for every n. What the stack does not offer (ZeRO stages,
+    splitting a model, interleaving) is left out. ZeRO-2 and ZeRO-3 only without pipeline
     stages (with them gradients of many micro-batches would have to be whole).
     """
     if space.chips < 1 or space.batch < 1:
@@ -89,14 +93,16 @@ def chunks(space: Space) -> Iterator[Strategy]:
     def allowed(name: str, values: list[int] | list[float]) -> list[float]:
         return [v for v in values if name not in fixed or abs(v - fixed[name]) < 1e-9]
 
-    for tp in allowed("tp", [d for d in divisors(space.chips) if space.heads % d == 0 and space.ffn % d == 0]):
+    ranks = divisors(space.chips) if space.models_split else [1]
+    for tp in allowed("tp", [d for d in ranks if space.heads % d == 0 and space.ffn % d == 0]):
         cps = [
             c
             for c in divisors(space.chips // int(tp))
-            if c == 1 or (space.seq % (2 * c) == 0 and space.seq // c >= SHORTEST_SLICE)
+            if c == 1 or (space.models_split and space.seq % (2 * c) == 0 and space.seq // c >= SHORTEST_SLICE)
         ]
         for cp in allowed("cp", cps if "cp" not in fixed else divisors(space.chips // int(tp))):
-            for pp in allowed("pp", [d for d in divisors(space.chips // int(tp * cp)) if d <= space.layers]):
+            stages = [d for d in divisors(space.chips // int(tp * cp)) if d == 1 or space.models_split]
+            for pp in allowed("pp", [d for d in stages if d <= space.layers]):
                 dp = space.chips // int(tp * cp * pp)
                 if allowed("dp", [dp]) and space.batch % dp == 0:
                     for block in _blocks(space, int(tp), int(cp), int(pp), dp, allowed):
@@ -119,8 +125,8 @@ def _flush(blocks: list[Array]) -> Iterator[Strategy]:
 def _blocks(space: Space, tp: int, cp: int, pp: int, dp: int, allowed) -> Iterator[Array]:  # type: ignore[no-untyped-def]
     """Yield tables of strategies for one (tp, cp, pp, dp), columns as FIELDS."""
     ranks = dp * cp
-    stages = (0.0, 1.0) if pp > 1 else (0.0, 1.0, 2.0, 3.0)  # ZeRO-2 and 3 want whole models, not stages
-    levels = [float(z) for z in space.zero if z in stages]
+    with_stages = (0, 1, 3) if space.stages_with_fsdp else (0, 1)  # ZeRO-2 and 3 want whole models, not stages
+    levels = [float(z) for z in space.zero if pp == 1 or z in with_stages]
     inside = max(d for d in divisors(ranks) if d <= max(1, space.domain // tp))
     shards = [(z, float(ranks)) for z in allowed("zero", levels) if z > 0 and ranks > 1]
     shards += [(z, float(inside)) for z, _ in shards if z == 3 and 1 < inside < ranks and ranks % inside == 0]
@@ -129,7 +135,7 @@ def _blocks(space: Space, tp: int, cp: int, pp: int, dp: int, allowed) -> Iterat
     parallel = np.array(allowed("sequence_parallel", [0.0, 1.0] if tp > 1 else [0.0]) or ([0.0] if tp == 1 else []))
     per_rank = space.batch // dp
     micros = allowed("micro_batch", [b for b in divisors(per_rank) if b <= space.most_micro_batch])
-    for vpp in allowed("vpp", [v for v in divisors_up_to(space.layers, pp) if v == 1 or pp > 1]):
+    for vpp in allowed("vpp", [v for v in divisors_up_to(space.layers, pp) if v == 1 or space.interleaves]):
         ways = [
             w
             for w in layouts(space.layers, pp, int(vpp))
