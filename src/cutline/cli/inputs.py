@@ -30,6 +30,8 @@ class Chosen(NamedTuple):
     changes: dict[str, float] | None
     about: dict[str, Any] | None
     """the content of the stack file, if it was one"""
+    residual: float | None = None
+    """what the calibration left on its own rows (root mean square, log)"""
 
 
 def number(text: str | None, option: str, most: float = MOST) -> float | None:
@@ -136,7 +138,7 @@ def stack_named(text: str | None) -> Chosen:
         return Chosen(known, None, None)
     if text.casefold().endswith(".toml") or Path(text).exists():
         content = read_stack(Path(text))
-        return Chosen(STACKS[content["base"]], content["multipliers"], content)
+        return Chosen(STACKS[content["base"]], content["multipliers"], content, content["residual"])
     close = suggestions(text, STACKS)
     hint = f" Did you mean {', '.join(close)}?" if close else ""
     raise CutlineError(
@@ -165,7 +167,7 @@ def read_stack(path: Path) -> dict[str, Any]:
         raise DataError(path.name, None, "not UTF-8 text; save it as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise DataError(path.name, None, f"not readable as TOML: {error}") from None
-    keys = ("name", "base", "calibrated_on", "multipliers")
+    keys = ("name", "base", "calibrated_on", "residual", "multipliers")
     _known_keys(path, "key", content, keys)
     for key in ("base", "multipliers"):
         if key not in content:
@@ -181,7 +183,10 @@ def read_stack(path: Path) -> dict[str, Any]:
         if isinstance(value, bool) or not isinstance(value, int | float) or not low < value < high:
             rule = f"a number above {low:g} and below {high:g}"
             raise DataError(path.name, None, f"multiplier {name} must be {rule}; got {value}")
-    return content | {"multipliers": {k: float(v) for k, v in multipliers.items()}}
+    left = content.get("residual", 0.0)
+    if isinstance(left, bool) or not isinstance(left, int | float) or not 0 <= left < high:
+        raise DataError(path.name, None, f"residual must be a number of at least 0 and below {high:g}; got {left}")
+    return content | {"multipliers": {k: float(v) for k, v in multipliers.items()}, "residual": float(left)}
 
 
 def _known_keys(path: Path, what: str, given: dict[str, Any], known: tuple[str, ...]) -> None:

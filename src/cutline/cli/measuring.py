@@ -44,10 +44,8 @@ def accuracy(
         )
     if chosen.about and fitted:
         raise CutlineError(f"--stack and --calibrate exclude each other; got '{stack}' and {fitted}")
-    if measurements is not None:
-        measured(measurements)
     with screen.progress("scoring") as tick:
-        answer = accuracy.score(measurements, fitted, chosen.changes, tick)
+        answer = accuracy.score(measurements, fitted, chosen.changes, tick, chosen.residual)
     if chosen.about:
         _same_stack(answer, chosen.about["base"], str(stack))
     if json:
@@ -88,20 +86,6 @@ def calibrate(
     show_accuracy.calibrate(answer, save, most)
 
 
-def measured(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a table of measurements; ids are unique."""
-    from cutline.plan import accuracy
-
-    rows = accuracy.load(path)
-    lines: dict[str, str] = {}
-    for row in rows:
-        first = lines.setdefault(row["id"], row["_line"])
-        if first != row["_line"]:
-            line = int(row["_line"])
-            raise DataError(path.name, line, f"id '{row['id']}' stands in line {first} too; give each row its own")
-    return rows
-
-
 def _may_save(path: Path, measurements: Path) -> None:
     """Refuse to write a stack file over anything but a stack file."""
     if path.suffix.casefold() != ".toml":
@@ -133,7 +117,7 @@ def calibrated(path: Path, name: str, most: int | None = None) -> dict[str, Any]
     Returns
     -------
     dict
-        `name`, `base`, `calibrated_on` (ids), `multipliers`; `fitted` and `others`, each `n` and the errors
+        `name`, `base`, `calibrated_on` (ids), `multipliers`, `residual` (what the fit leaves, log); `fitted` and `others`, each `n` and the errors
         of the step time `before` and `after`; `skipped`.
 
     Raises
@@ -144,7 +128,7 @@ def calibrated(path: Path, name: str, most: int | None = None) -> dict[str, Any]
     from cutline.cli.words import counted
     from cutline.plan import accuracy, fitting
 
-    jobs, skipped = accuracy.expressed(measured(path), path.name)
+    jobs, skipped = accuracy.expressed(accuracy.load(path), path.name)
     found = sorted({j.stack.name for j in jobs})
     if len(found) > 1:
         counts = ", ".join(f"{s} ({counted(sum(j.stack.name == s for j in jobs), 'row')})" for s in found)
@@ -160,6 +144,7 @@ def calibrated(path: Path, name: str, most: int | None = None) -> dict[str, Any]
         "base": found[0],
         "calibrated_on": sorted(ids),
         "multipliers": multipliers,
+        "residual": fitting.residual(picked, "shipped", multipliers),
         "fitted": _errors(picked, multipliers),
         "others": _errors([j for j in jobs if j.id not in ids], multipliers),
         "skipped": skipped,
@@ -195,6 +180,7 @@ def write_stack(answer: dict[str, Any], path: Path) -> None:
         f"name = {quoted(answer['name'])}",
         f"base = {quoted(answer['base'])}",
         f"calibrated_on = [\n{ids}]",
+        f"residual = {answer['residual']:.4f}",
         "",
         "[multipliers]",
         *(f"{name} = {value:.6f}" for name, value in answer["multipliers"].items()),

@@ -174,6 +174,7 @@ def _job(
         precision=precision.strip().casefold(),
         stack=chosen.stack,
         changes=chosen.changes,
+        residual=chosen.residual,
         network=inputs.network(network),
         **batch,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cutline.cli import screen, words
-from cutline.cli.words import digits, gigabytes, large, percent
+from cutline.cli.words import digits, gibibytes, large, percent
 
 Answer = dict[str, Any]
 
@@ -35,9 +35,9 @@ def estimate(answer: Answer, sources: bool) -> None:
     best = answer["best"]
     screen.line()
     if not best["fits"]:
-        need, limit = gigabytes(best["memory_bytes"]), gigabytes(best["memory_limit_bytes"])
+        need, limit = gibibytes(best["memory_bytes"]), gibibytes(best["memory_limit_bytes"])
         screen.line(
-            f"Does not fit: it needs {need} GB per chip, and a plan may fill 94 % of {limit} GB. If it did:",
+            f"Does not fit: it needs {need} GiB per chip, and a plan may fill 94 % of {limit} GiB. If it did:",
             "bold",
         )
     headline(best)
@@ -77,7 +77,7 @@ def _plans(answer: Answer) -> None:
     column = {"cost": "USD", "energy": "energy"}.get(answer["objective"], "") if answer["tokens"] is not None else ""
     for run in [answer["best"], *answer["alternatives"]]:
         time = digits(run["step_s"] if run["days"] is None else run["days"])
-        memory = f"{gigabytes(run['memory_bytes'])} of {gigabytes(run['memory_limit_bytes'])} GB"
+        memory = f"{gibibytes(run['memory_bytes'])} of {gibibytes(run['memory_limit_bytes'])} GiB"
         least = {"USD": large(run["cost_usd"] or 0), "energy": words.energy(run["energy_j"])}
         spent = [least[column]] if column else []
         limits = words.limits(run["parts_s"])
@@ -154,11 +154,11 @@ def _doubt(answer: Answer) -> None:
 def _nothing_fits(answer: Answer) -> None:
     """Print the nearest miss and what would make it fit."""
     near = answer["nearest"]
-    need, usable = gigabytes(near["memory_bytes"]), gigabytes(near["limit_bytes"])
+    need, usable = gibibytes(near["memory_bytes"]), gibibytes(near["limit_bytes"])
     how = words.strategy_in_full(near["strategy"])
     screen.line(
-        f"Nothing fits: the smallest need is {need} GB per chip ({answer['model']}, {how}); "
-        f"{answer['chip']} has {usable} GB that a plan may fill.",
+        f"Nothing fits: the smallest need is {need} GiB per chip ({answer['model']}, {how}); "
+        f"{answer['chip']} has {usable} GiB that a plan may fill.",
         "bold",
     )
     if near["would_fit_with"]:
@@ -181,9 +181,9 @@ def _memory_parts(best: Answer) -> None:
     parts = {k.removesuffix("_bytes"): v for k, v in best["memory_parts_bytes"].items() if k != "memory_bytes"}
     parts["buffers and reserve"] = parts.pop("buffers")
     limit = best["memory_limit_bytes"]
-    rows = [[k, f"{v / 1e9:.2f}", percent(v / limit, 1)] for k, v in parts.items() if v > 0]
-    rows.append(["fullest chip", f"{best['memory_bytes'] / 1e9:.2f}", percent(best["memory_bytes"] / limit, 1)])
-    screen.columns(["memory", "GB", f"of {gigabytes(limit)} GB", ""], [[*r, ""] for r in rows], right=(1, 2))
+    rows = [[k, f"{v / 2**30:.2f}", percent(v / limit, 1)] for k, v in parts.items() if v > 0]
+    rows.append(["fullest chip", f"{best['memory_bytes'] / 2**30:.2f}", percent(best["memory_bytes"] / limit, 1)])
+    screen.columns(["memory", "GiB", f"of {gibibytes(limit)} GiB", ""], [[*r, ""] for r in rows], right=(1, 2))
 
 
 def source_lines(answer: Answer, listed: bool) -> None:

@@ -147,15 +147,16 @@ def percent(share: float, places: int = 0) -> str:
     return f"{100 * share:.{places}f} %"
 
 
-def gigabytes(x: float) -> str:
-    """Write bytes in GB (10^9), whole from 10 up.
+def gibibytes(x: float) -> str:
+    """Write bytes in GiB (2^30, the size in which DRAM comes), whole from 10 up.
 
     Examples
     --------
-    >>> gigabytes(75156615987.2), gigabytes(2.5e9)
-    ('75', '2.5')
+    >>> gibibytes(75156615987.2), gibibytes(2.5 * 2**30)
+    ('70', '2.5')
     """
-    return f"{x / 1e9:,.0f}" if x >= 9.95e9 else f"{x / 1e9:.1f}"
+    x /= 2**30
+    return f"{x:,.0f}" if x >= 9.95 else f"{x:.1f}"
 
 
 def split(strategy: dict[str, Any]) -> str:

@@ -45,9 +45,13 @@ def load(path: Path | None = None) -> list[dict[str, str]]:
     """
     path = path or CATALOGUE
     rows: list[dict[str, str]] = []
+    seen: dict[str, int] = {}
     for line, row in reader.rows(path):
         if not rows:
             express.check_columns(list(row), path.name)
+        first = seen.setdefault(row["id"], line)
+        if first != line:
+            raise DataError(path.name, line, f"id '{row['id']}' stands in line {first} too; give each row its own")
         row["_line"] = str(line)
         rows.append(row)
     if not rows:

@@ -217,7 +217,7 @@ def _nearest(j: Job, found: Found) -> dict[str, Any] | None:
             if more.feasible:
                 cures.append(f"{j.group.chips * factor} chips of this kind")
                 break
-    cures.append(f"a chip with {need / USABLE / 1e9:.0f} GB")
+    cures.append(f"a chip with {need / USABLE / 2**30:.0f} GiB")
     states = float(e.optimizer_bytes[0])
     if need - states <= usable:
         cures.append("optimizer states on the host (not estimated yet)")
