@@ -403,3 +403,15 @@ def test_the_estimate_of_a_row_is_that_of_its_columns():
 def test_data_errors_are_raised_not_skipped():
     with pytest.raises(DataError):
         accuracy.load(ROOT / "pyproject.toml")
+
+
+def test_a_table_without_faults_takes_them_from_the_catalogue():
+    """Faults and blank cells are filled by id, metric and value; another value is another measurement."""
+    own = {r["id"]: r for r in accuracy.load()}
+    faulty = next(r for r in own.values() if r["fault"] and not r["fault"].startswith("suspect"))
+    bare = [{k: v for k, v in r.items() if k != "fault"} for r in (faulty, own["ievo-0001"] | {"hidden": ""})]
+    jobs, skipped = accuracy.expressed(bare, "mine.csv")
+    assert [s["reason"] for s in skipped] == [f"data fault: {faulty['fault']}"]
+    assert [j.shape["hidden"] for j in jobs] == [4096]
+    moved, _ = accuracy.expressed([bare[1] | {"value": "4000", "hidden": "2048"}], "mine.csv")
+    assert (moved[0].measured, moved[0].shape["hidden"]) == (4000, 2048)

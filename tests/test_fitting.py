@@ -238,3 +238,15 @@ def test_a_narrow_scope_beats_a_wide_one():
 )  # fmt: skip
 def test_frameworks_are_told_apart(framework, note, stack):
     assert stack_of(framework, note).name == stack
+
+
+@pytest.mark.parametrize(
+    ("family", "date", "stack"),
+    [
+        ("ampere", "2021-04", "megatron-2021"),
+        ("ampere", "2023-02", "megatron-core"),
+        ("hopper", "2022-12", "megatron-core"),
+    ],
+)
+def test_megatron_changed_its_kernels_without_changing_its_name(family, date, stack):
+    assert stack_of("Megatron-LM", "", family, date).name == stack

@@ -11,7 +11,7 @@ from cutline.physics import collectives, kernels, pipelines, power
 from cutline.physics.collectives import allreduce_s, gather_s, send_s
 from cutline.physics.kernels import flash_attention_s, gemm_s, stream_s, unfused_attention_s
 from cutline.physics.pipelines import in_flight, pipeline_s
-from cutline.physics.power import draw_w, energy_j, goodput, power_capped_fraction
+from cutline.physics.power import draw_w, goodput, power_capped_fraction
 
 rate = st.floats(1e9, 1e15)
 size = st.floats(1.0, 1e11)
@@ -319,12 +319,6 @@ def test_a_part_with_much_power_for_its_rate_runs_at_the_ceiling():
     # far below the ceiling the share follows (power / peak)^exponent
     assert power_capped_fraction(0.2, 2.0, 1.0, 0.4, 0.93) == pytest.approx(0.2 * 2**0.4, rel=1e-3)
     assert power_capped_fraction(0.6, 1e6, 1.0, 0.4, 0.93) == pytest.approx(0.93, rel=1e-3)
-
-
-def test_energy_golden():
-    # 2,048 chips x 400 W x 1,000 s x 1.5 x 1.1 = 1.35168 GJ
-    assert energy_j(2048, 400.0, 1000.0, 1.5, 1.1) == pytest.approx(1.35168e9, rel=1e-12)
-    assert energy_j(2048, 400.0, 0.0, 1.5, 1.1) == 0.0
 
 
 def test_draw_runs_from_idle_to_its_share_of_the_limit():

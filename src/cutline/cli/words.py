@@ -24,7 +24,7 @@ SHORT = PARTS | {
     "tp": "tensor-parallel",
     "cp": "context-parallel",
     "dp": "gradients",
-    "overhead": "fixed step cost, stragglers",
+    "overhead": "step overhead",
 }
 """The same where many stand in one line."""
 PUBLISHED = {

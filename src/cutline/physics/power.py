@@ -1,4 +1,4 @@
-"""Power, energy and money, and how a chip's power limit caps its sustained rate."""
+"""Power draw, goodput, and how a chip's power limit caps its sustained rate."""
 
 from __future__ import annotations
 
@@ -47,11 +47,6 @@ def power_capped_fraction(
     x = x / (1.0 - x**8) ** 0.125  # undo the bend at the reference, so that it returns itself
     x = x * (np.asarray(j_per_flop) / reference_j_per_flop) ** exponent
     return np.asarray(ceiling * x / (1.0 + x**8) ** 0.125)
-
-
-def energy_j(chips: Numbers, power_w: Numbers, time_s: Numbers, server_factor: Numbers, pue: Numbers) -> Array:
-    """Energy at the meter: chips x draw x time x (server over chips) x (site over server). [J]"""
-    return np.asarray(np.asarray(chips, float) * power_w * time_s * server_factor * pue)
 
 
 def draw_w(limit_w: Numbers, idle_w: Numbers, busy: Numbers, busy_share: Numbers) -> Array:

@@ -59,10 +59,22 @@ def load(path: Path | None = None) -> list[dict[str, str]]:
     return rows
 
 
+def _as_known(row: dict[str, str], known: dict[str, str] | None) -> dict[str, str]:
+    """Return a row of a table without the column `fault` with what the catalogue knows of it.
+
+    The catalogue knows the row if id, metric and value agree; it adds its fault and fills blank cells.
+    """
+    if known is None or "fault" in row or any(row.get(k, "") != known[k] for k in ("metric", "value")):
+        return row
+    return row | {k: v for k, v in known.items() if not row.get(k)}
+
+
 def expressed(rows: list[dict[str, str]], file: str) -> tuple[list[Job], list[dict[str, str]]]:
     """Express rows as jobs; return them and, with its reason, every row that was skipped."""
     jobs, skipped = [], []
-    for row in rows:
+    known = {} if file == CATALOGUE.name else {r["id"]: r for r in load()}
+    for given in rows:
+        row = _as_known(given, known.get(given["id"]))
         try:
             jobs.append(express.express(row))
         except Skip as reason:

@@ -348,7 +348,7 @@ def express(row: Row) -> Job:
     part = _chip(row, assumed)
     if "machine not stated" in row["chip"]:
         loose.append("chip")
-    stack = stack_of(row.get("framework", ""), row.get("note", ""))
+    stack = stack_of(row.get("framework", ""), row.get("note", ""), part.text("family"), row.get("date", ""))
     if stack.name == "typical":
         loose.append("stack")
     shape = _shape(row, assumed)

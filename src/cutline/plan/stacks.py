@@ -222,13 +222,19 @@ FRAMEWORKS = (
 """Words in a framework's name, first match wins."""
 
 
-def stack_of(framework: str, note: str = "") -> Stack:
-    """Return the stack that a framework's name and note point to."""
+def stack_of(framework: str, note: str = "", family: str = "", date: str = "") -> Stack:
+    """Return the stack that a framework's name and note point to.
+
+    Megatron-LM changed its kernels without changing its name: on chips after Ampere, or in a table of 2023 or
+    later, it is Megatron-Core.
+    """
     text = framework.casefold()
     for word, name in FRAMEWORKS:
         if word in text:
             if name == "torchtitan" and "compile" in note.casefold():
                 name = "torchtitan-compile"
+            if name == "megatron-2021" and (date >= "2023" or family not in ("", "volta", "turing", "ampere")):
+                name = "megatron-core"
             found = STACKS[name]
             if "async" in note.casefold().replace("asynchronous", ""):
                 found = replace(found, tp_overlapped=True)
