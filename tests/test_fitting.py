@@ -250,3 +250,14 @@ def test_frameworks_are_told_apart(framework, note, stack):
 )
 def test_megatron_changed_its_kernels_without_changing_its_name(family, date, stack):
     assert stack_of("Megatron-LM", "", family, date).name == stack
+
+
+@pytest.mark.parametrize("group", ["internevo", "llm-foundry", "mindformers", "torchtitan"])
+def test_a_blind_constant_never_reads_a_shipped_one(group, monkeypatch):
+    """Scrambling every shipped value must leave every blind value as it was."""
+    from dataclasses import replace
+
+    known = constants.table()
+    scrambled = {k: replace(r, values=r.values | {"shipped": 7.0} if r.values else {}) for k, r in known.items()}
+    for key in known:
+        assert constants.value(scrambled[key], scrambled, group) == constants.value(known[key], known, group), key
