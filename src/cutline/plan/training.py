@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,29 +64,31 @@ def linear_params(shape: Shape) -> Column:
     return qkvo + shape.hidden * shape.ffn * (2 + shape.gated)
 
 
+def _gemm(rates: Rates, c: Constants, narrow: bool) -> Callable[[Any, Any, Any], Any]:
+    """Return the time of a product m x n x k on this chip: in the linear layers' format, or in 16 bits. [s]"""
+    peak = rates.linear_flop_per_s * c.linear_gain if narrow else rates.flop_per_s
+    rate = peak * c.gemm_fraction * c.gemm_gain / c.compute
+    memory_rate = rates.memory_bytes_per_s * c.stream_fraction
+    width = rates.linear_bytes if narrow else 2.0
+
+    def gemm(m: Any, n: Any, k: Any) -> Any:
+        """Time of one product. [s]"""
+        return kernels.gemm_s(
+            m, n, k, rate, memory_rate, rates.units, width, c.gemm_tail, c.gemm_ramp_k, c.gemm_start_s
+        )  # fmt: skip
+
+    return gemm
+
+
 def _products(shape: Shape, rates: Rates, c: Constants, tokens: Column, tp: Column) -> tuple[Any, Any]:
     """Forward and backward time of the linear layers of one layer. [s]"""
     q = shape.heads * shape.head_dim / tp
     kv = np.maximum(shape.kv_heads / tp, 1.0) * shape.head_dim
     f = shape.ffn / tp
     h = shape.hidden
-    rate = rates.linear_flop_per_s * c.gemm_fraction * c.gemm_gain * c.linear_gain / c.compute
     memory_rate = rates.memory_bytes_per_s * c.stream_fraction
 
-    def gemm(m: Any, n: Any, k: Any) -> Any:
-        return kernels.gemm_s(
-            m,
-            n,
-            k,
-            rate,
-            memory_rate,
-            rates.units,
-            rates.linear_bytes,
-            c.gemm_tail,
-            c.gemm_ramp_k,
-            c.gemm_start_s,
-        )
-
+    gemm = _gemm(rates, c, narrow=True)
     forward = backward = 0.0
     for n, k in ((q + 2 * kv, h), (h, q), (f * (1 + shape.gated), h), (h, f)):
         forward = forward + gemm(tokens, n, k)
@@ -141,13 +144,10 @@ def _layer(shape: Shape, rates: Rates, c: Constants, s: Strategy) -> Layer:
 def _head_s(shape: Shape, rates: Rates, c: Constants, s: Strategy) -> tuple[Any, Any]:
     """Forward and backward time of output head and loss for one micro-batch on the last stage. [s]"""
     tokens = s.micro_batch * shape.seq / s.cp
-    rate = rates.flop_per_s * c.gemm_fraction * c.gemm_gain / c.compute
     memory_rate = rates.memory_bytes_per_s * c.stream_fraction
     v = shape.vocab / s.tp
 
-    def gemm(m: Any, n: Any, k: Any) -> Any:
-        return kernels.gemm_s(m, n, k, rate, memory_rate, rates.units, 2.0, c.gemm_tail, c.gemm_ramp_k, c.gemm_start_s)
-
+    gemm = _gemm(rates, c, narrow=False)
     loss = kernels.stream_s(c.logit_bytes * tokens * v, memory_rate)
     forward = gemm(tokens, v, shape.hidden) + loss / 2
     backward = gemm(tokens, shape.hidden, v) + gemm(shape.hidden, v, tokens) + loss / 2
