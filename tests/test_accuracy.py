@@ -117,7 +117,7 @@ def test_intervals_hold_nine_in_ten_of_the_fitted_rows(blind):
 
 def test_intervals_hold_by_group(blind):
     for row in blind["summary"]:
-        if accuracy.without_of(row["group"]) == "shipped":
+        if constants.blind_to(row["group"]) == "shipped":
             continue
         assert row["inside"] >= 0.9 * SHORT_INSIDE.get(row["group"], 0.85 / 0.9), row
 
@@ -230,7 +230,7 @@ def test_more_calibrated_rows_help_on_average(blind, calibrated):
     """Over the fitted groups; a single group may lose."""
 
     def mean_of(answer):
-        fitted = [s for s in answer["summary"] if accuracy.without_of(s["group"]) != "shipped" and s["n"] >= 20]
+        fitted = [s for s in answer["summary"] if constants.blind_to(s["group"]) != "shipped" and s["n"] >= 20]
         return np.mean([s["mean"] for s in fitted])
 
     assert mean_of(calibrated) < mean_of(blind)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cutline.physics import collectives, kernels, pipelines, power
-from cutline.physics.collectives import allreduce_s, gather_s, send_s
+from cutline.physics.collectives import gather_s, send_s
 from cutline.physics.kernels import flash_attention_s, gemm_s, stream_s, unfused_attention_s
 from cutline.physics.pipelines import in_flight, pipeline_s
 from cutline.physics.power import draw_w, goodput, power_capped_fraction
@@ -112,18 +112,12 @@ def test_one_member_or_no_bytes_cost_nothing(size_bytes, up, out):
     assert gather_s(size_bytes, 1, 1, up, out, 1e-5, 1e-5) == 0.0
     assert gather_s(size_bytes, 1, 8, up, out, 1e-5, 1e-5) == 0.0
     assert gather_s(0.0, 64, 8, up, out) == 0.0
-    assert allreduce_s(size_bytes, 1, 1, up, out, 1e-5, 1e-5) == 0.0
     assert send_s(0.0, up) == 0.0
 
 
 @given(size, st.integers(2, 72), rate)
 def test_inside_one_domain_the_network_does_not_count(size_bytes, n, up):
     assert gather_s(size_bytes, n, n, up, 1.0) == gather_s(size_bytes, n, n, up, 1e30)
-
-
-@given(size, members, members, rate, rate)
-def test_all_reduce_is_reduce_scatter_and_gather(size_bytes, n, inside, up, out):
-    assert allreduce_s(size_bytes, n, inside, up, out) == 2 * gather_s(size_bytes, n, inside, up, out)
 
 
 @given(size, members, members, rate, rate, st.floats(1.0, 10.0))

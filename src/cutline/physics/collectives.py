@@ -21,7 +21,7 @@ def gather_s(
     out_hop_s: Numbers = 0.0,
     pair_share: Numbers = 1.0,
 ) -> Array:
-    """Time of one all-gather, or of one reduce-scatter, of a buffer of `size_bytes`.
+    """Time of one all-gather, or of one reduce-scatter, of a buffer of `size_bytes`; an all-reduce is both.
 
     Parameters
     ----------
@@ -65,23 +65,6 @@ def gather_s(
     out_s = crossing * size / (inside * out_bytes_per_s)
     steps_s = np.log2(inside) * up_hop_s + np.log2(domains) * out_hop_s
     return np.asarray(np.maximum(up_s, out_s) + steps_s)
-
-
-def allreduce_s(
-    size_bytes: Numbers,
-    n: Numbers,
-    inside: Numbers,
-    up_bytes_per_s: Numbers,
-    out_bytes_per_s: Numbers,
-    up_hop_s: Numbers = 0.0,
-    out_hop_s: Numbers = 0.0,
-    pair_share: Numbers = 1.0,
-) -> Array:
-    """Time of one all-reduce: a reduce-scatter and an all-gather of the same buffer. [s]
-
-    Arguments as for `gather_s`.
-    """
-    return 2.0 * gather_s(size_bytes, n, inside, up_bytes_per_s, out_bytes_per_s, up_hop_s, out_hop_s, pair_share)
 
 
 def send_s(size_bytes: Numbers, bytes_per_s: Numbers, hop_s: Numbers = 0.0) -> Array:

@@ -77,26 +77,14 @@ def expressed(rows: list[dict[str, str]], file: str) -> tuple[list[Job], list[di
         row = _as_known(given, known.get(given["id"]))
         try:
             jobs.append(express.express(row))
+            continue
         except Skip as reason:
-            skipped.append(
-                {
-                    "id": row["id"],
-                    "source": row.get("source", ""),
-                    "group": express.group(row),
-                    "reason": str(reason),
-                }
-            )
+            why = str(reason)
+        except DataError:
+            raise
         except CutlineError as error:
-            if isinstance(error, DataError):
-                raise
-            skipped.append(
-                {
-                    "id": row["id"],
-                    "source": row.get("source", ""),
-                    "group": express.group(row),
-                    "reason": f"line {row['_line']}: {error}",
-                }
-            )
+            why = f"line {row['_line']}: {error}"
+        skipped.append(_skipped(row["id"], row.get("source", ""), express.group(row), why))
     if not jobs:
         raise DataError(
             file, None, f"none of {len(rows)} rows can be expressed; the first says: {skipped[0]['reason']}"
@@ -104,11 +92,8 @@ def expressed(rows: list[dict[str, str]], file: str) -> tuple[list[Job], list[di
     return jobs, skipped
 
 
-def without_of(group: str) -> str:
-    """Return the constants column that is blind to a group."""
-    group = "vtrain" if group == "vtrain-one-node" else group
-    row = table.table()["gemm_gain", ""]
-    return group if group in row.values else "shipped"
+def _skipped(name: str, source: str, group: str, reason: str) -> dict[str, str]:
+    return {"id": name, "source": source, "group": group, "reason": reason}
 
 
 def features(jobs: list[Job], without: str) -> Array:
@@ -162,20 +147,13 @@ def score(
     used: dict[str, Any] = {}
     for done, group in enumerate(groups):
         members = [j for j in jobs if j.group == group]
-        without = "shipped" if changes else without_of(group)  # a stack file was calibrated on shipped constants
+        without = "shipped" if changes else table.blind_to(group)  # a stack file was calibrated on shipped constants
         found, left = changes, residual
         if calibrate:
             picked = fitting.pick(members, without, calibrate)
             if len(members) <= len(picked) or len(picked) < 2:
-                skipped += [
-                    {
-                        "id": j.id,
-                        "source": j.source,
-                        "group": group,
-                        "reason": f"{group} has too few rows to calibrate",
-                    }
-                    for j in members
-                ]
+                few = f"{group} has too few rows to calibrate"
+                skipped += [_skipped(j.id, j.source, group, few) for j in members]
                 continue
             found = fitting.calibrate(picked, without)
             left = fitting.residual(picked, without, found)

@@ -130,6 +130,12 @@ def value(row: Row, known: dict[tuple[str, str], Row], without: str = "shipped")
     return row.prior if row.prior is not None else value(known[parent(row, known)], known, without)
 
 
+def blind_to(group: str) -> str:
+    """Return the column of constants that no row of a group of measurements had a part in."""
+    group = "vtrain" if group == "vtrain-one-node" else group  # one cluster, one software
+    return group if group in table()["gemm_gain", ""].values else "shipped"
+
+
 def unmeasured(stack: Stack, family: str, without: str = "shipped") -> float:
     """Return the share of (chip family, stack) that no row of a fit covers: 0, 0.5 or 1."""
     known = table()

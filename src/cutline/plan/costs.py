@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -59,21 +59,33 @@ def _latest(j: Job, item: str) -> Claim | None:
     return latest[(len(latest) - 1) // 2] if latest else None
 
 
-def prices(j: Job) -> tuple[float | None, str, list[Claim]]:
-    """Return (US dollars per chip-second without energy, basis in words, claims); None if no price is known.
+class Price(NamedTuple):
+    """What a chip costs while it runs, and where that was read."""
 
-    The basis is the one that the job asks for, `rent` or `own`; the other one where only that has a claim.
-    """
+    usd_per_s: float | None  # per chip, without energy; None if no price is known
+    usd_per_j: float  # energy at the meter; 0 where the rent holds it
+    basis: str
+    claims: list[Claim]
+
+    @property
+    def owned(self) -> bool:
+        """True where the chips are bought, so that energy is paid beside them."""
+        return self.usd_per_j > 0
+
+
+def prices(j: Job) -> Price:
+    """Return the price on the basis that the job asks for, `rent` or `own`; on the other where only that is known."""
     rent, buy = _latest(j, "rent"), _latest(j, "buy")
     if buy is not None and (j.money == "own" or rent is None):
-        years = evidence("amortisation_years", "amazon")
+        years, energy = evidence("amortisation_years", "amazon"), evidence("electricity_price", "us industrial")
         per_s = float(buy.value) * (1 + SERVER_SHARE) / (years.value * 365 * DAY)
         lead = "no rent is known; " if j.money == "rent" else ""
         words = (
             f"{lead}owned: bought at {buy.printed} ({buy.date}, {buy.source.title}), half as much again for the server, "
-            f"over {years.value:g} years, plus energy at {evidence('electricity_price', 'us industrial').printed}"
+            f"over {years.value:g} years, plus energy at {energy.printed}"
         )
-        return per_s, words, [buy, years, evidence("electricity_price", "us industrial")]
+        return Price(per_s, float(energy.value), words, [buy, years, energy])
     if rent is not None:
-        return float(rent.value), f"rented at {rent.printed} per chip ({rent.date}, {rent.source.title})", [rent]
-    return None, "no price of this part is known", []
+        words = f"rented at {rent.printed} per chip ({rent.date}, {rent.source.title})"
+        return Price(float(rent.value), 0.0, words, [rent])
+    return Price(None, 0.0, "no price of this part is known", [])

@@ -388,7 +388,7 @@ def _make_fit(job: Job) -> None:
     knows neither activation offload nor 8-bit parameters, so recompute changes only on a clear overflow.
     """
     s = job.strategy
-    base = constants.constants(job.stack, job.family, job.precision, job.recipe)
+    base = constants.constants(job.stack, job.family, job.precision, job.recipe, constants.blind_to(job.group))
     shape, rates = Shape(**job.shape), Rates(**job.rates)
 
     def fits(slack: float) -> bool:

@@ -19,8 +19,8 @@ def sources_of(j: Job) -> list[dict[str, str]]:
     """Return every fact that a plan used: what, value as printed, date, and where it was read."""
     unused = set() if j.precision not in ("bf16", "fp16") else {("peak", "fp8-dense"), ("peak", "fp4-dense")}
     found = [c for u in RATES if u not in unused and (c := j.group.chip.facts.get(u)) is not None]
-    rate, basis, priced = prices(j)
-    found += priced
+    price = prices(j)
+    found += price.claims
     found += [
         evidence("failures_per_chip_day", "llama3-405b H100 unexpected"),
         evidence("restart_interval", "skt B200"),
@@ -29,7 +29,7 @@ def sources_of(j: Job) -> list[dict[str, str]]:
     ]
     facts = [claim_row(c) for c in found]
     facts.append(_guess("checkpoint", f"{CHECKPOINT_S:g} s", "time that one checkpoint blocks the job"))
-    if rate is not None and "owned" in basis:
+    if price.owned:
         facts.append(_guess("server price", f"{SERVER_SHARE:g} of its chips", "only where the chips are owned"))
     known = reader.sources()
     for at in (known[s] for s in sorted(set(j.model.sources)) if s in known):

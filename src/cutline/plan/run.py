@@ -17,7 +17,7 @@ from cutline.facts.models import parameters
 from cutline.plan import constants as table
 from cutline.plan import interval, machine
 from cutline.plan.columns import Estimate, Strategy
-from cutline.plan.costs import DAY, evidence, goodput, power_w, prices
+from cutline.plan.costs import DAY, goodput, power_w, prices
 from cutline.plan.job import Job, batch_for, job
 from cutline.plan.provenance import sources_of
 from cutline.plan.search import OBJECTIVES, USABLE, Found, kind_of, search
@@ -33,7 +33,6 @@ class Run:
 
     row: dict[str, Any]
     parts: dict[str, float]
-    strategy: dict[str, Any]
 
 
 def describe(j: Job, s: Strategy, e: Estimate, i: int = 0) -> Run:
@@ -67,15 +66,13 @@ def describe(j: Job, s: Strategy, e: Estimate, i: int = 0) -> Run:
         out["chip_hours"] = seconds * chips / 3600.0
         watts = float(power_w(j, e[[i]])[0])
         out["energy_j"] = watts * seconds * chips if math.isfinite(watts) else None
-        rate, basis, _ = prices(j)
-        out["cost_basis"] = basis
-        if rate is not None:
-            price = evidence("electricity_price", "us industrial").value if "owned" in basis else 0.0
-            energy_usd = (out["energy_j"] or 0.0) * price
-            out["cost_usd"] = rate * seconds * chips + energy_usd
+        price = prices(j)
+        out["cost_basis"] = price.basis
+        if price.usd_per_s is not None:
+            out["cost_usd"] = price.usd_per_s * seconds * chips + price.usd_per_j * (out["energy_j"] or 0.0)
     out["strategy"] = strategy_row(s, i)
     parts = {k.removesuffix("_part_s"): float(v[i]) for k, v in e.as_dict().items() if k.endswith("_part_s")}
-    return Run(out, parts, out["strategy"])
+    return Run(out, parts)
 
 
 def strategy_row(s: Strategy, i: int = 0) -> dict[str, Any]:
@@ -127,13 +124,13 @@ def objective_of(j: Job, name: str) -> Callable[[Strategy, Estimate], Array] | N
     if name == "energy":
         j.group.chip.get("power")  # without it there is nothing to minimise: says so
         return lambda s, e: np.asarray(power_w(j, e) * e.step_s)
-    rate, basis, _ = prices(j)
-    if rate is None:
+    price = prices(j)
+    if price.usd_per_s is None:
         raise CutlineError(
             f"no price of {j.group.chip.name} is known, so cost cannot be the objective; take time or energy"
         )
-    energy = evidence("electricity_price", "us industrial").value if "owned" in basis else 0.0
-    return lambda s, e: np.asarray((rate + power_w(j, e) * energy) * e.step_s)
+    per_s, per_j = price.usd_per_s, price.usd_per_j
+    return lambda s, e: np.asarray((per_s + np.nan_to_num(power_w(j, e)) * per_j) * e.step_s)
 
 
 def plan(

@@ -176,7 +176,7 @@ def divisors_up_to(layers: int, pp: int) -> list[int]:
     """Return the chunk counts per stage that any layout of `layers` on `pp` stages may have."""
     if pp == 1:
         return [1]
-    return sorted({v for k in (-(-layers // pp), -(-layers // pp) + 1) for v in divisors(k) if v < k or v == k})
+    return sorted({v for k in (-(-layers // pp), -(-layers // pp) + 1) for v in divisors(k)})
 
 
 def _layout(layers: int, pp: int, vpp: int) -> tuple[int, int, int]:
