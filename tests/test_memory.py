@@ -98,7 +98,7 @@ def test_activations_scale_with_tokens(unfused, micro, tp, cp):
 
 def states(shape, constants, zero, ranks):
     s = strategy(zero=zero, dp=ranks, shard=ranks, first=shape.layers, middle=shape.layers, last=shape.layers)
-    found = memory.training_bytes(shape, CHIP, constants, s, linear_params(shape))
+    found = memory.training_bytes(shape, CHIP, constants, s)
     return {k: float(v[0]) for k, v in found.items()}
 
 
@@ -131,7 +131,7 @@ def test_the_fullest_stage_is_reported(flash):
     def fullest(**changes):
         shape = GPT.replace(**{k: v for k, v in changes.items() if k in GPT.as_dict()})
         s = strategy(**(plain | {k: v for k, v in changes.items() if k not in GPT.as_dict()}))
-        return {k: float(v[0]) for k, v in memory.training_bytes(shape, CHIP, flash, s, linear_params(shape)).items()}
+        return {k: float(v[0]) for k, v in memory.training_bytes(shape, CHIP, flash, s).items()}
 
     assert fullest()["logits_bytes"] == 0.0
     assert fullest(vocab=51200 * 200, first=2, last=2, middle=46)["logits_bytes"] > 0.0
@@ -140,9 +140,9 @@ def test_the_fullest_stage_is_reported(flash):
 
 
 def test_stages_split_weights_and_hold_what_is_in_flight(flash):
-    one = memory.training_bytes(GPT, CHIP, flash, strategy(), linear_params(GPT))
+    one = memory.training_bytes(GPT, CHIP, flash, strategy())
     four = memory.training_bytes(
-        GPT, CHIP, flash, strategy(pp=4, micro_batches=16, first=24, middle=24, last=24), linear_params(GPT)
+        GPT, CHIP, flash, strategy(pp=4, micro_batches=16, first=24, middle=24, last=24)
     )
     # the first of four stages: 24 layers times four in flight are the same activations as 96 layers once
     np.testing.assert_allclose(four["activations_bytes"], one["activations_bytes"])

@@ -20,10 +20,15 @@ def every(s):
     return Strategy.concat(found) if found else None
 
 
-def as_tuples(table):
-    return (
-        [] if table is None else [tuple(float(v) for v in row) for row in zip(*table.as_dict().values(), strict=True)]
-    )
+DENSE = FIELDS[: FIELDS.index("last") + 1]
+"""The fields of a plain space; the others are 0, or 1 for ranks."""
+
+
+def as_tuples(table, names=DENSE):
+    if table is None:
+        return []
+    columns = table.as_dict()
+    return [tuple(float(v) for v in row) for row in zip(*(columns[n] for n in names), strict=True)]
 
 
 # the loops below know only the docstrings of `layouts` and `chunks`

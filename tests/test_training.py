@@ -12,7 +12,7 @@ from cutline.plan.stacks import STACKS
 from cutline.plan.strategy import Space, chunks, single
 from cutline.plan.training import estimate, linear_params, model_flop
 
-PARTS = "compute host tp cp fsdp bubble p2p dp optimizer overhead".split()
+PARTS = "compute host tp cp ep fsdp bubble p2p dp optimizer overhead".split()
 RATES = ("flop_per_s", "linear_flop_per_s", "memory_bytes_per_s", "up_bytes_per_s", "out_bytes_per_s")
 START_UPS = ("host_layer_s", "host_micro_s", "up_hop_s", "out_hop_s", "gemm_start_s", "step_s", "broadcast_s")
 

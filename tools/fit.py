@@ -51,19 +51,20 @@ def write_interval(jobs: list[Job], groups: list[str]) -> None:
     x, error, of, after, after_of, after_x = [], [], [], [], [], []
     for group in groups:
         mine = [j for j in jobs if j.group == group]
-        x.append(accuracy.features(mine, group))
-        error.append(log_error(mine, group, None))
-        of += [group] * len(mine)
-        picked = fitting.pick(mine, group)
+        source = constants.source_of(group)
+        x.append(accuracy.features(mine, source))
+        error.append(log_error(mine, source, None))
+        of += [source] * len(mine)
+        picked = fitting.pick(mine, source)
         rest = [j for j in mine if j not in picked]
-        found = fitting.calibrate(picked, group)
-        after.append(log_error(rest, group, found))
-        after_x.append(accuracy.features(rest, group))
-        after_of += [group] * len(rest)
+        found = fitting.calibrate(picked, source)
+        after.append(log_error(rest, source, found))
+        after_x.append(accuracy.features(rest, source))
+        after_of += [source] * len(rest)
     xs, errors, ofs = np.concatenate(x), np.concatenate(error), np.array(of)
     xs2, errors2, ofs2 = np.concatenate(after_x), np.concatenate(after), np.array(after_of)
     columns: dict[str, dict[str, float]] = {}
-    for name in ["shipped", *groups]:
+    for name in ["shipped", *sorted(set(of))]:
         keep, keep2 = ofs != name, ofs2 != name
         coefficients, quantile = interval.fit_scale(xs[keep], errors[keep], list(ofs[keep]))
         columns[name] = dict(zip(interval.FEATURES, coefficients, strict=True)) | {
@@ -93,9 +94,9 @@ def main() -> None:
     groups = sorted({j.group for j in jobs})
     print(f"{len(jobs)} rows of {len(groups)} groups", file=sys.stderr)
     fits = {"shipped": fitting.fit(jobs)}
-    for group in groups:
-        fits[group] = fitting.fit([j for j in jobs if j.group != group])
-        print(f"without {group}: done", file=sys.stderr)
+    for source in sorted({constants.source_of(g) for g in groups}):
+        fits[source] = fitting.fit([j for j in jobs if constants.source_of(j.group) != source])
+        print(f"without {source}: done", file=sys.stderr)
     write_constants(fits)
     write_interval(jobs, groups)
 

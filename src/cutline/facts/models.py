@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from cutline.core.errors import CutlineError
 from cutline.facts import reader
 
-SWITCHES = ("gated", "tied", "biases", "qkv_biases")
+SWITCHES = ("gated", "tied", "biases", "qkv_biases", "cross", "parallel_ffn", "guidance", "eager")
 """Fields that are yes or no."""
 
 ALWAYS = ("layers", "hidden", "heads", "kv_heads", "gated", "vocab", "tied", "norms", "outer_norms")
@@ -22,6 +22,8 @@ TOGETHER = {
     "kv_rank": LATENT,
     "index_topk": INDEXER,
     "window": ("window", "window_layers"),
+    "linear_layers": ("linear_heads", "linear_head_dim", "linear_key_heads", "state_dim", "linear_parameters"),
+    "patch_space": ("stride_time", "stride_space", "patch_time", "frames", "height", "width"),
 }
 """Fields that mean something only together: who gives the first must give all."""
 
@@ -36,7 +38,7 @@ class Model:
 
     name: str
     kind: str
-    """dense or moe"""
+    """dense, moe or dit (a diffusion transformer)"""
     layers: int
     """transformer layers"""
     hidden: int
@@ -99,6 +101,58 @@ class Model:
     """layers that attend only within `window`"""
     mtp_layers: int = 0
     """multi-token-prediction layers, in no count of this module"""
+    attention_layers: int = 0
+    """blocks with softmax attention, where blocks are counted one by one; 0 is all but the linear ones"""
+    moe_layers: int = 0
+    """blocks with routed experts, where blocks are counted one by one; 0 is all but the dense ones"""
+    latent_dim: int = 0
+    """width in which routed experts work; 0 is `hidden`"""
+    expert_groups: int = 0
+    """groups of experts that one token may reach; 0 is no limit"""
+    eager: bool = False
+    """the activation between a feed-forward block's matrices is not one that libraries fuse"""
+    linear_layers: int = 0
+    """layers whose mixer is linear attention or a state space"""
+    linear_heads: int = 0
+    """value heads of a linear mixer"""
+    linear_head_dim: int = 0
+    """width of one value head of a linear mixer"""
+    linear_key_heads: int = 0
+    """heads or groups of its keys and queries"""
+    linear_parameters: int = 0
+    """parameters of one linear mixer"""
+    state_dim: int = 0
+    """width of one of its keys"""
+    stride_time: int = 0
+    """frames per latent frame of a video autoencoder"""
+    stride_space: int = 0
+    """pixels per latent pixel, each way"""
+    patch_time: int = 0
+    """latent frames of one patch"""
+    patch_space: int = 0
+    """latent pixels of one patch, each way"""
+    text_tokens: int = 0
+    """length of the text that conditions a clip"""
+    cross: bool = False
+    """text enters by cross-attention in every layer; else it joins the sequence"""
+    joint_layers: int = 0
+    """layers with separate weights for text and image"""
+    parallel_ffn: bool = False
+    """attention and feed-forward run side by side in the other layers"""
+    encoder_parameters: int = 0
+    """parameters of the frozen text encoders"""
+    sampling_steps: int = 0
+    """usual steps of sampling"""
+    guidance: bool = False
+    """a sampling step takes two passes"""
+    fps: int = 0
+    """frames per second of the usual clip"""
+    frames: int = 0
+    """frames of the usual clip"""
+    height: int = 0
+    """pixels of the usual clip"""
+    width: int = 0
+    """pixels of the usual clip"""
     other_parameters: int = 0
     """parameters that the fields above do not give, such as query and key norms"""
     published_parameters: float | None = None
@@ -118,7 +172,12 @@ class Model:
     @property
     def sparse_layers(self) -> int:
         """Layers with routed experts."""
-        return self.layers - self.dense_layers if self.experts else 0
+        return (self.moe_layers or self.layers - self.dense_layers) if self.experts else 0
+
+    @property
+    def softmax_layers(self) -> int:
+        """Layers with softmax attention."""
+        return self.attention_layers or self.layers - self.linear_layers
 
     @property
     def values_dim(self) -> int:
@@ -215,9 +274,13 @@ def build(name: str, values: dict[str, Any], sources: tuple[str, ...], where: st
             if number != int(number) or number < 0:
                 raise CutlineError(f"{where}: {name}.{field} must be a whole number from 0 up; got {number:g}")
             kept[field] = int(number)
-    kind = "moe" if kept.get("experts") else "dense"
+    kind = "moe" if kept.get("experts") else "dit" if kept.get("patch_space") else "dense"
+    if kind == "dit":  # no vocabulary, no head: a projection to pixels is in `other_parameters`
+        kept |= {"vocab": 0, "tied": True}
     if kept.setdefault("kind", kind) != kind:
-        rule = "moe, for it has experts" if kind == "moe" else "dense, for it has no experts; add them"
+        rule = {"moe": "moe, for it has experts", "dit": "dit, for it has patches"}.get(
+            kind, "dense, for it has no experts; add them"
+        )
         raise CutlineError(f"{where}: {name}.kind must be {rule}; got {kept['kind']}")
     needed = [*ALWAYS, "nope_dim" if kept.get("kv_rank") else "head_dim"]
     needed += [field for first, group in TOGETHER.items() if kept.get(first) for field in group]
@@ -226,11 +289,11 @@ def build(name: str, values: dict[str, Any], sources: tuple[str, ...], where: st
             raise missing(where, name, field)
     if kept.get("kv_rank"):
         kept["head_dim"] = kept["nope_dim"] + kept["rope_dim"]
-    if kept["kind"] == "dense" or kept["dense_layers"]:
+    if kept["kind"] != "moe" or kept["dense_layers"]:
         if not kept.get("ffn"):
             raise missing(where, name, "ffn")
     kept.setdefault("ffn", 0)
-    if kept["kind"] == "dense":
+    if kept["kind"] != "moe":
         kept["dense_layers"] = kept["layers"]
     for low, high in (
         ("dense_layers", "layers"),
@@ -293,14 +356,18 @@ def parameters(model: Model) -> Parameters:
     moe = moe_active = 0
     if m.experts:
         always = (m.hidden + m.biases) * m.experts + (block(m.shared_ffn) if m.shared_ffn else 0)
-        moe = always + m.experts * block(m.expert_ffn)
-        moe_active = always + m.experts_per_token * block(m.expert_ffn)
+        always += 2 * m.hidden * m.latent_dim
+        one = block(m.expert_ffn) if not m.latent_dim else (2 + m.gated) * m.latent_dim * m.expert_ffn
+        moe = always + m.experts * one
+        moe_active = always + m.experts_per_token * one
     norms = (m.layers * m.norms + m.outer_norms) * m.hidden
     head = 0 if m.tied else m.vocab * m.hidden
     total = (
         embedding
-        + m.layers * attention
+        + m.softmax_layers * attention * (1 + m.cross)
+        + m.linear_layers * m.linear_parameters
         + m.dense_layers * ffn
+        + m.joint_layers * (attention + ffn)
         + m.sparse_layers * moe
         + norms
         + head

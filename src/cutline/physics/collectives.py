@@ -70,3 +70,41 @@ def gather_s(
 def send_s(size_bytes: Numbers, bytes_per_s: Numbers, hop_s: Numbers = 0.0) -> Array:
     """Time of one point-to-point message. [s]"""
     return np.asarray(np.asarray(size_bytes, float) / bytes_per_s + hop_s)
+
+
+def alltoall_s(
+    up_bytes: Numbers,
+    out_bytes: Numbers,
+    up_bytes_per_s: Numbers,
+    out_bytes_per_s: Numbers,
+    start_s: Numbers = 0.0,
+) -> Array:
+    """Time of an exchange in which every chip sends `up_bytes` inside its domain and `out_bytes` out of it.
+
+    Parameters
+    ----------
+    up_bytes, out_bytes : array_like, (...)
+        What one chip sends over scale-up links, and over its network port. [bytes]
+    up_bytes_per_s, out_bytes_per_s : array_like, (...)
+        Usable rates of one chip, one direction. [bytes/s]
+    start_s : array_like, (...)
+        Start of the exchange; charged only where something is sent. [s]
+
+    Returns
+    -------
+    ndarray, (...)
+        [s]
+
+    Notes
+    -----
+    Both levels run at once (copies for another domain travel to its chip of the same number and are handed on
+    there), so the slower one counts. Source: deepep-readme for the two-level exchange.
+
+    Examples
+    --------
+    >>> float(alltoall_s(1e9, 1e8, 200e9, 40e9))
+    0.005
+    """
+    up_bytes, out_bytes = np.asarray(up_bytes, float), np.asarray(out_bytes, float)
+    sent = (up_bytes > 0) | (out_bytes > 0)
+    return np.asarray(np.maximum(up_bytes / up_bytes_per_s, out_bytes / out_bytes_per_s) + np.where(sent, start_s, 0.0))

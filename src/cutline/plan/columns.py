@@ -26,6 +26,39 @@ class Shape(Columns):
     tied: Column  # 1 if the head shares the embedding
     positions: Column  # rows of a learned position table
     seq: Column  # tokens of one sequence
+    # what a layer holds, where not every layer is one attention block and one dense feed-forward block
+    attention_layers: Column = -1.0  # layers with softmax attention; -1 is all but the linear ones
+    dense_layers: Column = -1.0  # layers with a dense feed-forward block; -1 is all that have no experts
+    lead: Column = 0.0  # of them, dense layers in front of the sparse ones
+    moe_layers: Column = 0.0
+    experts: Column = 0.0  # routed experts of a sparse layer
+    topk: Column = 0.0  # experts that a token visits
+    expert_ffn: Column = 0.0
+    shared_ffn: Column = 0.0  # all shared experts together
+    eager: Column = 0.0  # 1 if the experts' activation has no fused kernel
+    latent_dim: Column = 0.0  # width in which routed experts work; 0 is `hidden`
+    expert_groups: Column = 0.0  # a token's experts lie in at most so many groups (node-limited routing); 0 is no limit
+    q_rank: Column = 0.0  # latent attention: rank of the query, 0 if it is not compressed
+    kv_rank: Column = 0.0  # latent attention: rank of key and value; 0 is grouped-query attention
+    rope_dim: Column = 0.0
+    nope_dim: Column = 0.0
+    value_dim: Column = 0.0  # width of a value head; 0 is `head_dim`
+    index_heads: Column = 0.0  # sparse attention: heads of the indexer
+    index_dim: Column = 0.0
+    index_topk: Column = 0.0  # tokens that a query keeps; 0 keeps all
+    window: Column = 0.0  # tokens that a windowed layer sees
+    window_layers: Column = 0.0
+    linear_layers: Column = 0.0  # layers whose mixer is linear attention or a state space
+    linear_heads: Column = 0.0
+    linear_head_dim: Column = 0.0
+    state_dim: Column = 0.0
+    linear_key_heads: Column = 0.0  # heads (or groups) of keys and queries of the linear mixer
+    mtp: Column = 0.0  # multi-token-prediction layers behind the last one
+    # diffusion transformers
+    causal: Column = 1.0  # 1 if a query sees only what came before
+    cross_tokens: Column = 0.0  # text tokens that every layer attends to by cross-attention
+    encoder_flop: Column = 0.0  # forward work of frozen encoders, per sequence [flop]
+    heavy: Column = 0.0  # parameters of a layer that take memory but next to no time (modulation, twin weights)
 
 
 @dataclass(frozen=True)
@@ -42,6 +75,13 @@ class Rates(Columns):
     domain: Column  # chips of one scale-up domain
     pair_share: Column  # share of the scale-up rate between two chips: 1 if switched, 1/(domain-1) in a mesh
     units: Column  # compute units; 0 if not known
+    narrow_share: Column = 1.0  # share of the layers whose products run in the narrow format
+    narrow_weight_gradient: Column = 1.0  # 1 if weight gradients are computed in the narrow format too
+    dispatch_bytes: Column = 2.0  # bytes of one element sent to an expert
+    host_bytes_per_s: Column = 16e9  # one direction, between a chip and its host
+    imbalance: Column = 0.0  # coefficient of variation of the load of one expert; 0 is forced balance
+    capacity: Column = 0.0  # capacity factor of an expert; 0 drops nothing
+    age_years: Column = 1.5  # of the part when its software was released
 
 
 @dataclass(frozen=True)
@@ -74,6 +114,7 @@ class Constants(Columns):
     gather_bytes: Column  # bytes per parameter of a gather under ZeRO-3
     unfused: Column  # 1 if the stack writes the attention scores out
     compute: Column  # multiplier on device compute time
+    maturity: Column  # device time falls with the age of the part to this power, from 1 at 18 months
     communication: Column  # multiplier on transfer time
     elementwise: Column  # bytes moved between products, relative to one kernel per operation
     host_layer_s: Column  # host time to launch one layer forward; twice that backward
@@ -89,11 +130,26 @@ class Constants(Columns):
     selective_products: Column  # share of forward products that selective recompute repeats
     broadcast_s: Column  # per rank of the sharding group, where shards are sent one owner at a time
     step_s: Column  # per step: data, logging, gradient norm, synchronisation
+    grouped_gain: Column  # rate of grouped products over that of one long product
+    alltoall_up_fraction: Column  # share of the scale-up rate that an expert exchange uses
+    alltoall_out_fraction: Column  # share of the network rate that an expert exchange uses
+    alltoall_start_s: Column  # start of one expert exchange
+    ep_overlap: Column  # share of a window that hides expert exchanges, where a schedule overlaps them
+    deduplicate: Column  # 1 if a token is sent once to a rank or node however many of its experts sit there
+    permute_passes: Column  # reads and writes of every token copy in sorting, unsorting and weighting
+    eager_passes: Column  # further reads and writes per inner value of an activation without a fused kernel
+    expert_apart: Column  # share of the last wave that every expert's product loses by itself
+    host_expert_s: Column  # host time to launch one expert's products forward
+    host_moe_s: Column  # host time to launch one expert block forward; twice that backward
+    graph_host: Column  # share of host time that is left where launches are captured in graphs
+    scan_passes: Column  # reads and writes of a linear mixer's inner stream: convolution, gate, norm, chunk states
+    scan_gain: Column  # rate of a linear mixer's scan over that of fused attention
+    host_adam_s: Column  # seconds per parameter of an optimizer step on the host
 
 
 @dataclass(frozen=True)
 class Strategy(Columns):
-    """How a training step is split. tp * cp * pp * dp = chips used."""
+    """How a training step is split. tp * cp * pp * dp = chips used; ep * etp divides tp * cp * dp."""
 
     tp: Column
     cp: Column
@@ -110,6 +166,15 @@ class Strategy(Columns):
     first: Column  # layers on the first stage
     middle: Column  # layers on every stage between
     last: Column  # layers on the last stage
+    ep: Column = 1.0  # ranks over which the experts of a layer lie
+    etp: Column = 1.0  # tensor-parallel ranks of one expert
+    cp_kind: Column = 0.0  # context parallelism: 0 ring, 1 all-gather, 2 all-to-all (Ulysses)
+    schedule: Column = 0.0  # of the pipeline: 0 1F1B (interleaved if vpp > 1), 1 ZB-H1, 2 ZB-H2, 3 DualPipe
+    ep_hidden: Column = 0.0  # 1 if expert exchanges run beside another micro-batch's compute
+    light: Column = 0.0  # 1 if norms, activations and latent up-projections are recomputed
+    feed: Column = 0.0  # 1 if whole feed-forward blocks are recomputed
+    offload: Column = 0.0  # 1 if optimizer states live on the host
+    graphs: Column = 0.0  # 1 if kernel launches are captured in graphs
 
 
 @dataclass(frozen=True)
@@ -121,6 +186,7 @@ class Estimate(Columns):
     host_part_s: Column  # what launching kernels adds
     tp_part_s: Column
     cp_part_s: Column
+    ep_part_s: Column  # expert exchanges that nothing hides
     fsdp_part_s: Column
     bubble_part_s: Column
     p2p_part_s: Column

@@ -26,8 +26,9 @@ CALIBRATED: dict[str, tuple[float, tuple[str, ...]]] = {
     "communication": (0.25, ("communication",)),
     "host": (0.5, ("host_layer_s", "host_micro_s")),
     "step": (0.8, ("step_s",)),
+    "elementwise": (0.2, ("elementwise", "permute_passes", "scan_passes", "logit_bytes")),
 }
-"""The four factors that a user's own measured steps may move: doubt (log) and the constants they multiply."""
+"""The five factors that a user's own measured steps may move: doubt (log) and the constants they multiply."""
 
 
 def multiplied(c: Constants, factors: dict[str, Any]) -> Constants:
@@ -93,6 +94,7 @@ def scopes(stack: Stack, family: str, precision: str, recipe: str = "") -> tuple
         f"attention {attention}",
         "loss fused" if stack.fused_loss else "loss unfused",
         "tp overlapped" if stack.tp_overlapped else "tp plain",
+        f"dispatch {stack.dispatcher}",
         "",
     )
 
@@ -130,10 +132,19 @@ def value(row: Row, known: dict[tuple[str, str], Row], without: str = "shipped")
     return row.prior if row.prior is not None else value(known[parent(row, known)], known, without)
 
 
+SOURCES = ("vtrain", "megatron-bridge")
+"""Sources of which several groups of measurements are parts: one cluster, or one software."""
+
+
+def source_of(group: str) -> str:
+    """Return the source that a group of measurements is a part of: what is left out together in a blind prediction."""
+    return next((s for s in SOURCES if group == s or group.startswith(s + "-")), group)
+
+
 def blind_to(group: str) -> str:
-    """Return the column of constants that no row of a group of measurements had a part in."""
-    group = "vtrain" if group == "vtrain-one-node" else group  # one cluster, one software
-    return group if group in table()["gemm_gain", ""].values else "shipped"
+    """Return the column of constants that no row of the source of a group of measurements had a part in."""
+    source = source_of(group)
+    return source if source in table()["gemm_gain", ""].values else "shipped"
 
 
 def unmeasured(stack: Stack, family: str, without: str = "shipped") -> float:
@@ -169,6 +180,7 @@ def constants(
     found["gather_once"] = float(stack.gather_once)
     found["gather_bytes"] = 1.0 if stack.narrow_gather and precision == "fp8" and not recipe else 2.0
     found["grad_bytes"] = stack.grad_bytes
+    found["deduplicate"] = float(stack.dispatcher != "alltoall")
     found["selective_products"] = 0.5 if stack.per_op_recompute else 0.0
     if not stack.broadcast:
         found["broadcast_s"] = 0.0

@@ -8,18 +8,19 @@ from __future__ import annotations
 import functools
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from cutline.core.errors import CutlineError, DataError, UnknownName
-from cutline.facts import reader
+from cutline.core.errors import DataError, UnknownName
+from cutline.facts import presets, reader
 from cutline.facts.chips import Chip, chip
-from cutline.facts.models import model
+from cutline.facts.presets import Preset
 from cutline.plan import constants, machine, memory
 from cutline.plan.columns import Rates, Shape, Strategy
+from cutline.plan.express_shape import Row, Skip, named, number
+from cutline.plan.express_shape import shape as shape_of_row
 from cutline.plan.stacks import Stack, stack_of
-from cutline.plan.training import linear_params
+from cutline.plan.training import USUAL_AGE_YEARS, model_flop
 
-Row = dict[str, str]
 LORA = re.compile(r"lora|p-?tuning|\bsft\b|fine-?tun.*packed", re.I)
 
 
@@ -39,10 +40,6 @@ MACHINES = {
     "b200-sxm (power limited)": ("B200-SXM", "power limit not stated, full power assumed"),
 }
 """Chips that sources name by their machine, and what is assumed. Ascend bins: docs/accuracy.md."""
-
-
-class Skip(Exception):
-    """A row that the model cannot express; the text says why."""
 
 
 @dataclass
@@ -74,22 +71,6 @@ class Job:
         return chip(self.chip).text("family")
 
 
-def number(row: Row, column: str, default: float | None = None) -> float:
-    """Read a positive number; blank gives the default, or skips the row."""
-    text = row.get(column, "").strip()
-    if not text:
-        if default is None:
-            raise Skip(f"{column} is blank")
-        return default
-    try:
-        found = float(text)
-    except ValueError:
-        raise CutlineError(f"{column} must be a number; got '{text}'") from None
-    if not math.isfinite(found) or found <= 0:
-        raise CutlineError(f"{column} must be above 0; got '{text}'")
-    return found
-
-
 def _chip(row: Row, assumed: list[str]) -> Chip:
     name = row["chip"].strip()
     if name.casefold() in MACHINES:
@@ -105,96 +86,6 @@ def _chip(row: Row, assumed: list[str]) -> Chip:
         return chip(name)
     except UnknownName as error:
         raise Skip(str(error)) from None
-
-
-def _catalogue_shape(row: Row, assumed: list[str]) -> dict[str, float] | None:
-    """Return the shape of the named model where the row itself does not give one."""
-    if row.get("layers", "").strip() and row.get("hidden", "").strip():
-        return None
-    try:
-        m = model(re.sub(r"\s*\(.*\)", "", row.get("model", "")).strip().replace(" ", "-"))
-    except CutlineError:
-        try:
-            m = model(row.get("model", "").strip())
-        except CutlineError:
-            raise Skip(f"layers and hidden are blank, and no model named '{row.get('model', '')}' is known") from None
-    if m.experts or m.latent:
-        raise Skip("sparse models are not modelled yet")
-    assumed.append(f"shape of {m.name}")
-    return dict(
-        layers=m.layers,
-        hidden=m.hidden,
-        heads=m.heads,
-        kv_heads=m.kv_heads,
-        head_dim=m.head_dim,
-        ffn=m.ffn,
-        gated=float(m.gated),
-        vocab=number(row, "vocab", float(m.vocab)),
-        tied=float(m.tied),
-        positions=float(m.positions),
-        seq=_seq(row, assumed, m.context),
-    )
-
-
-def _seq(row: Row, assumed: list[str], context: int) -> float:
-    """Return the sequence length; the model's own pre-training length where the row does not say."""
-    if not row.get("seq_len", "").strip() and context:
-        assumed.append(f"seq_len {context} (as pre-trained)")
-        return float(context)
-    return number(row, "seq_len")
-
-
-def _shape(row: Row, job_assumed: list[str]) -> dict[str, float]:
-    known = _catalogue_shape(row, job_assumed)
-    if known is not None:
-        return known
-    layers, hidden = number(row, "layers"), number(row, "hidden")
-    heads = number(row, "heads", -1.0)
-    if heads < 0:
-        heads = max(1.0, round(hidden / 128))
-        job_assumed.append(f"heads {heads:g} (of width 128)")
-    head_dim = number(row, "head_dim", hidden / heads)
-    kv = number(row, "kv_heads", -1.0)
-    if kv < 0:
-        kv = heads
-        job_assumed.append("kv_heads = heads")
-    llama = bool(
-        re.search(
-            r"llama|qwen|mistral|baichuan|internlm|\byi\b|^yi|glm|telechat|deepseek|gemma|\bphi",
-            row.get("model", ""),
-            re.I,
-        )
-    )
-    ffn = number(row, "ffn", -1.0)
-    if ffn < 0:
-        ffn = round(8 * hidden / 3 / 256) * 256 if llama else 4 * hidden
-        job_assumed.append(f"ffn {ffn:g}")
-    gated = 1.0 if llama and not re.search(r"mpt|gpt", row.get("model", ""), re.I) else 0.0
-    vocab = number(row, "vocab", -1.0)
-    if vocab < 0:
-        vocab = 51200.0
-        job_assumed.append("vocab 51200")
-    tied = (
-        1.0 if re.search(r"gpt|mpt|bloom|megatron|^\d|qwen2?-0\.5|qwen2?\.?-1\.5", row.get("model", ""), re.I) else 0.0
-    )
-    params = number(row, "params_total", 0.0 + 1e-9)
-    if params > 1e6 and not llama:
-        base = layers * (hidden * head_dim * (2 * heads + 2 * kv)) + vocab * hidden
-        plain, with_gate = (abs(base + layers * hidden * ffn * k - params) for k in (2, 3))
-        gated = 1.0 if with_gate < plain else 0.0
-    return dict(
-        layers=layers,
-        hidden=hidden,
-        heads=heads,
-        kv_heads=kv,
-        head_dim=head_dim,
-        ffn=ffn,
-        gated=gated,
-        vocab=vocab,
-        tied=tied,
-        positions=0.0,
-        seq=number(row, "seq_len"),
-    )
 
 
 def _precision(row: Row, assumed: list[str]) -> tuple[str, str]:
@@ -215,6 +106,9 @@ def _recompute(row: Row, stack: Stack, assumed: list[str], loose: list[str]) -> 
         assumed.append(f"recompute {stack.recompute} (usual for {stack.name})")
         loose.append("recompute")
         return stack.recompute
+    modules = re.search(r"modules ([a-z_,]+)", row.get("note", ""))
+    if modules and text == "selective":
+        return "modules " + modules[1]
     for known in ("selective", "full", "none"):
         if known in text:
             return known
@@ -242,16 +136,26 @@ def _zero(row: Row, stack: Stack) -> tuple[float, float | None]:
     return float(stack.zero), size
 
 
+def _years(date: str) -> float | None:
+    """Return a date as years, its middle where only a month or a year is given."""
+    match = re.match(r"(\d{4})(?:-(\d\d))?", date)
+    return int(match[1]) + (int(match[2]) - 0.5 if match[2] else 6.0) / 12.0 if match else None
+
+
+def _age_years(row: Row, part: Chip) -> float:
+    """Return how old the part's architecture was when the row's software was released, between half a year and four."""
+    first = machine.FIRST.get(part.text("family"), part.name)
+    then, born = _years(row.get("date", "")), _years(chip(first).text("released"))
+    return min(4.0, max(0.5, then - born)) if then and born else USUAL_AGE_YEARS
+
+
 def _refuse(row: Row) -> None:
-    """Skip rows with data faults and those that are not the training of a dense decoder on chips of one kind."""
+    """Skip rows with data faults and those that are not the training of a decoder or clip model on chips of one kind."""
     note, name = row.get("note", ""), row.get("model", "")
     if row.get("fault", "").strip() and not row["fault"].startswith("suspect"):
         raise Skip(f"data fault: {row['fault']}")
     if "CHECK:" in note or "AS PRINTED TP*PP*CP*DP" in note:
         raise Skip("data fault: the source's own numbers contradict each other")
-    arch = row.get("arch", "dense").strip() or "dense"
-    if arch != "dense":
-        raise Skip(f"architecture '{arch}' is not modelled yet")
     if not row.get("chip", "").strip():
         raise Skip("chip is blank")
     if re.search(r"\bT5|BERT|encoder", name + note):
@@ -260,8 +164,6 @@ def _refuse(row: Row) -> None:
         raise Skip("adapter or packed fine-tuning is not modelled")
     if "+" in row["chip"]:
         raise Skip("fleets of several chips are not modelled yet")
-    if re.search(r"\d+x\d+b|_a\d+b|-a\d+b", name, re.I):
-        raise Skip("sparse models are not modelled yet")
 
 
 def _micro_batch(row: Row, pp: float, per_rank: float, assumed: list[str], loose: list[str]) -> float:
@@ -301,8 +203,25 @@ def _sequence_parallel(row: Row, stack: Stack, tp: float, recompute: str) -> flo
     return float(stack.sequence_parallel)
 
 
-def _layout(layers: float, pp: float) -> dict[str, float]:
-    """Return equal stages, or the nearest split with less on the last stage."""
+def _again(recompute: str) -> dict[str, float]:
+    """Return the recompute columns of a row: by kind, or by Megatron-Core's module names.
+
+    `mlp` there is the dense block, of which sparse models have few, so it counts for nothing.
+    """
+    if not recompute.startswith("modules "):
+        return {"selective": float(recompute == "selective"), "full": float(recompute == "full")}
+    modules = set(recompute.removeprefix("modules ").split(","))
+    return {
+        "selective": float("core_attn" in modules), "full": 0.0, "feed": float("moe" in modules),
+        "light": float(bool(modules & {"layernorm", "moe_act", "mla_up_proj"})),
+    }  # fmt: skip
+
+
+def _layout(layers: float, pp: float, mtp: float = 0.0) -> dict[str, float]:
+    """Return equal stages, or the nearest split with less on the last stage; prediction layers and loss stand for layers."""
+    chunk = float(math.ceil((layers + mtp + 1.0) / pp))
+    if mtp and pp > 1 and layers - chunk * (pp - 1) >= 1:
+        return {"first": chunk, "middle": chunk, "last": layers - chunk * (pp - 1)}
     even = layers / pp
     if even % 1:
         middle = float(math.ceil(even))
@@ -313,7 +232,21 @@ def _layout(layers: float, pp: float) -> dict[str, float]:
     return {"first": even, "middle": even, "last": even}
 
 
-def _strategy(row: Row, stack: Stack, layers: float, assumed: list[str], loose: list[str]) -> dict[str, float]:
+def _expert_ranks(row: Row, shape: dict[str, float], chips: float, pp: float, assumed: list[str], loose: list[str]) -> float:
+    """Return the expert-parallel ranks; one server's worth where a sparse row does not say."""
+    if not shape.get("experts"):
+        return 1.0
+    ep = number(row, "ep", -1.0)
+    if ep < 0:
+        ep = float(math.gcd(int(shape["experts"]), int(min(8.0, chips / pp))))
+        assumed.append(f"ep {ep:g}")
+        loose.append("ep")
+    return ep
+
+
+def _strategy(
+    row: Row, stack: Stack, shape: dict[str, float], at: Preset | None, assumed: list[str], loose: list[str]
+) -> dict[str, float]:
     chips, tp, pp, cp = number(row, "n_chips"), number(row, "tp"), number(row, "pp"), number(row, "cp", 1.0)
     dp = number(row, "dp", chips / (tp * pp * cp))
     if abs(tp * pp * cp * dp - chips) > 0.5:
@@ -321,14 +254,21 @@ def _strategy(row: Row, stack: Stack, layers: float, assumed: list[str], loose: 
     per_rank = number(row, "global_batch_seqs") / dp
     micro = _micro_batch(row, pp, per_rank, assumed, loose)
     recompute = _recompute(row, stack, assumed, loose)
+    layers = shape["layers"]
     vpp = _vpp(row, stack, layers, pp, per_rank / micro, assumed)
     zero, shard = _zero(row, stack)
     ranks = dp * cp
     shard = ranks if shard is None or shard == dp else min(shard, ranks)  # FSDP shards over cp ranks too
+    ep = _expert_ranks(row, shape, chips, pp, assumed, loose)
+    if ep > tp * cp * dp + 0.5:
+        raise Skip(f"ep {ep:g} is more than the {tp * cp * dp:g} chips of a stage")
     return {
         "tp": tp, "cp": cp, "pp": pp, "vpp": vpp, "dp": dp, "micro_batch": micro, "micro_batches": per_rank / micro,
         "zero": zero, "shard": shard, "sequence_parallel": _sequence_parallel(row, stack, tp, recompute),
-        "selective": float(recompute == "selective"), "full": float(recompute == "full"), **_layout(layers, pp),
+        **_again(recompute), **_layout(layers, pp, shape.get("mtp", 0.0)), "ep": ep, "etp": 1.0,
+        "cp_kind": 0.0, "schedule": 3.0 if "dualpipe" in row.get("note", "").casefold() else 0.0, "offload": 0.0,
+        "ep_hidden": at.ep_hidden if at else float("dualpipe" in row.get("note", "").casefold()),
+        "graphs": at.graphs if at else 0.0,
     }  # fmt: skip
 
 
@@ -351,9 +291,14 @@ def express(row: Row) -> Job:
     stack = stack_of(row.get("framework", ""), row.get("note", ""), part.text("family"), row.get("date", ""))
     if stack.name == "typical":
         loose.append("stack")
-    shape = _shape(row, assumed)
+    shape = shape_of_row(row, assumed)
     precision, recipe = _precision(row, assumed)
-    strategy = _strategy(row, stack, shape["layers"], assumed, loose)
+    m = named(row)
+    at = presets.preset("megatron-bridge" if stack.name.startswith("megatron-bridge") else stack.name, m.name if m else "", part.name, presets.release(row.get("framework", "")), number(row, "pp"))
+    if at:
+        stack = replace(stack, dispatcher=at.dispatcher)
+        shape["mtp"] = 0.0 if "without MTP" in row.get("note", "") else at.mtp
+    strategy = _strategy(row, stack, shape, at, assumed, loose)
     per_node = number(row, "chips_per_node", part.get("node", default=8.0))
     out = machine.network_bytes_per_s(row.get("interconnect_scaleout", ""), per_node)
     job = Job(
@@ -370,7 +315,9 @@ def express(row: Row) -> Job:
         recipe=recipe,
         tokens=number(row, "global_batch_seqs") * shape["seq"],
         shape=shape,
-        rates=machine.rates(part, precision, number(row, "n_chips"), out).row(),
+        rates=machine.rates(part, precision, number(row, "n_chips"), out, balanced="balanced" in row.get("note", ""))
+        .replace(age_years=_age_years(row, part))
+        .row(),
         power=machine.power_factor_inputs(part),
         strategy=strategy,
         assumed=assumed,
@@ -392,7 +339,7 @@ def _make_fit(job: Job) -> None:
     shape, rates = Shape(**job.shape), Rates(**job.rates)
 
     def fits(slack: float) -> bool:
-        need = memory.training_bytes(shape, rates, base, Strategy(**s), linear_params(shape))["memory_bytes"]
+        need = memory.training_bytes(shape, rates, base, Strategy(**s))["memory_bytes"]
         return bool(need <= slack * rates.memory_bytes)
 
     before = dict(s)
@@ -429,6 +376,8 @@ def reported_flop(row: Row, job: Job) -> float:
     """
     s = job.shape
     note = row.get("note", "")
+    if s.get("experts") or s.get("kv_rank") or not s["vocab"]:
+        return job.tokens / s["seq"] * float(model_flop(Shape(**s)))
     linear = s["hidden"] * s["head_dim"] * (2 * s["heads"] + 2 * s["kv_heads"]) + s["hidden"] * s["ffn"] * (
         2 + s["gated"]
     )
@@ -476,7 +425,7 @@ def group(row: Row) -> str:
     The `group` column if there is one, else by the prefix of the id; an unknown prefix is its own group.
     """
     if row.get("group", "").strip():
-        return row["group"].strip()
+        return _part(row["group"].strip(), row)
     prefix, _, rest = row["id"].partition("-")
     if prefix == "meg" and rest.isdigit():
         n = int(rest)
@@ -487,7 +436,17 @@ def group(row: Row) -> str:
             (31, "megatron-sc21"),
         )
         return next((name for last, name in names if n <= last), "mt-nlg")
-    return GROUPS.get(prefix, prefix)
+    return _part(GROUPS.get(prefix, prefix), row)
+
+
+def _part(name: str, row: Row) -> str:
+    """Return the part of Megatron-Bridge's table that a row belongs to: by chip if dense, by generation of containers if not."""
+    if name != "megatron-bridge":
+        return name
+    if row.get("arch", "").strip() == "moe":
+        return name + ("-moe-2025" if 0 < presets.release(row.get("framework", "")) < 26 else "-moe")
+    chip_name = row["chip"].upper()
+    return name + ("-h100" if "H100" in chip_name else "-gb300" if "GB300" in chip_name else "-blackwell")
 
 
 @functools.cache

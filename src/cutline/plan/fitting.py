@@ -21,7 +21,7 @@ from cutline.plan.training import estimate
 SCALE = 0.06
 """Residual scale of the log step time: what the best model of these tables leaves."""
 MOST_PER_GROUP = 40.0
-"""A group of measurements counts as at most this many rows: rows of one table share their doubts."""
+"""A source of measurements counts as at most this many rows: rows of one table share their doubts."""
 
 
 def forward(x: Any, transform: str) -> Any:
@@ -39,7 +39,8 @@ def columns_of(jobs: list[Job]) -> tuple[Shape, Rates, Strategy]:
     """Return the columns of many expressed rows."""
 
     def stack(kind: Any, key: str) -> Any:
-        return kind(**{f.name: np.array([getattr(j, key)[f.name] for j in jobs], float) for f in fields(kind)})
+        rows = [getattr(j, key) for j in jobs]
+        return kind(**{f.name: np.array([r.get(f.name, f.default) for r in rows], float) for f in fields(kind)})
 
     return stack(Shape, "shape"), stack(Rates, "rates"), stack(Strategy, "strategy")
 
@@ -58,7 +59,7 @@ def constants_of(jobs: list[Job], without: str = "shipped", changes: dict[str, f
 
 def weights(jobs: list[Job]) -> Array:
     """Return the square root of each row's weight."""
-    groups = [j.group for j in jobs]
+    groups = [table.source_of(j.group) for j in jobs]
     count = {g: groups.count(g) for g in set(groups)}
     return np.array([np.sqrt(min(1.0, MOST_PER_GROUP / count[g])) for g in groups])
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cutline.core.errors import CutlineError
-from cutline.core.numerics import above
+from cutline.core.numerics import above, at_least
 from cutline.facts import reader
 from cutline.facts.models import Model
 from cutline.plan import constants as table
 from cutline.plan import machine
 from cutline.plan.columns import Constants, Rates, Shape
 from cutline.plan.fleet import Group, fleet, one_group
+from cutline.plan.frameworks import Framework, framework_of, offered
+from cutline.plan.precision import recipe
+from cutline.plan.shapes import Clip, clip_of, clip_tokens, shape_of
 from cutline.plan.stacks import STACKS, Stack
 from cutline.plan.strategy import Space, divisors
 
 LONGEST = 8192
 """Sequence of a pre-training whose length is not published (guess: usual for models of 2024 and 2025)."""
+CLIPS = 64
+"""Clips of one step of a diffusion transformer (guess: the batch of the published Wan rows)."""
 
 
 @dataclass
@@ -33,20 +38,26 @@ class Job:
     shape: Shape
     rates: Rates
     constants: Constants
+    framework: Framework
     assumed: list[str] = field(default_factory=list)
     calibrated: bool = False
     money: str = "rent"
     residual: float | None = None  # what a calibration left on its own rows; None without one
+    clip: Clip | None = None  # of a diffusion transformer
 
     @property
     def space(self) -> Space:
         """What bounds the strategies of this job."""
         m = self.model
-        return Space(
-            self.group.chips, m.layers, m.heads, m.ffn, m.vocab, self.batch, self.seq, int(self.rates.domain),
-            zero=self.stack.zeros, models_split=self.stack.models_split, interleaves=self.stack.interleaves,
-            stages_with_fsdp=self.stack.gather_once,
+        plain = Space(
+            self.group.chips, m.layers, m.heads, m.ffn if m.dense_layers else 0, m.vocab, self.batch, self.seq, int(self.rates.domain),
+            experts=m.experts, expert_ffn=m.expert_ffn, mtp=int(self.shape.mtp),
         )  # fmt: skip
+        return offered(plain, self.framework)
+
+    def on(self, **changes: object) -> Job:
+        """Return the same job with some fields replaced."""
+        return replace(self, **changes)  # type: ignore[arg-type]
 
 
 def batch_for(tokens_per_step: float, seq: int, chips: int) -> int:
@@ -83,59 +94,117 @@ def job(
     network: str | None = None,
     money: str = "rent",
     residual: float | None = None,
+    framework: str | None = None,
+    imbalance: float | None = None,
+    capacity: float = 0.0,
+    mtp: bool = True,
+    clip: str | None = None,
+    clips: float | None = None,
+    gradients: str | None = None,
 ) -> Job:
     """Turn a question into numbers; every default that was used is named in `assumed`.
+
+    Parameters
+    ----------
+    framework : str, optional
+        Whose strategies are legal; what the stack's own framework offers unless given.
+    imbalance, capacity : float, optional
+        Coefficient of variation of the load of one expert (0 is forced balance), and the load at which it drops.
+    mtp : bool
+        Train the model's multi-token-prediction layers.
+    clip, clips : optional
+        Frames x height x width of a diffusion transformer's clip; how many clips a run sees, in place of tokens.
+    gradients : str, optional
+        Width in which gradients are reduced, `bf16` or `fp32`; as usual for the stack unless given.
 
     Raises
     ------
     CutlineError
-        If the model is sparse (not modelled yet), the fleet has several kinds, or a fact is missing.
+        If the fleet has several kinds, a fact is missing, or an option does not fit the model.
     """
     assumed: list[str] = []
-    above(0, **{k: v for k, v in (("tokens", tokens), ("batch_tokens", batch_tokens)) if v is not None})
+    above(0, **{k: v for k, v in (("tokens", tokens), ("batch_tokens", batch_tokens), ("clips", clips)) if v is not None})
     if money not in ("rent", "own"):
         raise CutlineError(f"money must be rent or own; got '{money}'")
     group = one_group(fleet(on))
-    if model.kind != "dense" or model.experts or model.latent:
-        raise CutlineError(
-            f"{model.name} is a sparse or latent-attention model, which the training estimate does not cover yet; "
-            "take a dense model"
-        )
+    seq, shot = _sequence(model, seq, clip, assumed)
+    if clips is not None:
+        if shot is None:
+            raise CutlineError(f"{model.name} is trained on tokens, not on clips; --clips is for diffusion transformers")
+        tokens = clips * seq
+    global_batch = _batch(model, seq, batch_tokens, global_batch, group.chips, shot, assumed)
+    if stack is None:
+        stack = STACKS["typical"]
+        assumed.append("software stack: the middle of all measured ones (--stack names one)")
+    if gradients is not None:
+        if gradients not in ("bf16", "fp32"):
+            raise CutlineError(f"gradients must be bf16 or fp32; got '{gradients}'")
+        stack = replace(stack, grad_bytes=2.0 if gradients == "bf16" else 4.0)
+    constants = table.constants(stack, group.chip.text("family"), recipe(precision).peak, recipe(precision).recipe, changes=changes)
+    constants = machine.power_scaled(constants, *machine.power_factor_inputs(group.chip))
+    constants = Constants(**{k: float(v) for k, v in constants.as_dict().items()})
+    rates = _rates(model, group, precision, network, imbalance, capacity, assumed)
+    if model.mtp_layers:
+        assumed.append("multi-token prediction " + ("trained" if mtp else "left out") + (" (--no-mtp leaves it out)" if mtp else ""))
+    shape = shape_of(model, seq, mtp)
+    return Job(
+        model, group, tokens, seq, global_batch, precision, stack, shape, rates, constants, framework_of(stack, framework),
+        assumed, bool(changes), money, residual, shot,
+    )  # fmt: skip
+
+
+def _sequence(model: Model, seq: int | None, clip: str | None, assumed: list[str]) -> tuple[int, Clip | None]:
+    """Return the tokens of one sequence, and the clip that they are of, if any."""
+    if model.kind == "dit" or clip is not None:
+        shot = clip_of(model, clip)
+        if seq is None:
+            seq = clip_tokens(model, shot)
+            if clip is None:
+                assumed.append(f"clips of {shot.frames} frames, {shot.height} x {shot.width}: usual (--clip names another)")
+        return seq, shot
     if seq is None:
         published = bool(model.sources and model.context)  # a config.json gives only the longest context served
         seq = model.context if published else min(model.context or LONGEST, LONGEST)
         assumed.append(f"sequence {seq}: " + ("as pre-trained" if published else "usual (--seq names another)"))
     if seq < 1:
         raise CutlineError(f"seq must be at least 1; got {seq}")
-    if global_batch is None:
-        if batch_tokens is None:
-            claim = reader.table("models").best(model.name, "batch_tokens") if model.sources else None
-            batch_tokens = float(claim.value) if claim else 4e6
-            assumed.append(
-                f"batch {batch_tokens / 1e6:g}M tokens: " + ("as published" if claim else "usual for pre-training")
-            )
-        global_batch = batch_for(batch_tokens, seq, group.chips)
-    if stack is None:
-        stack = STACKS["typical"]
-        assumed.append("software stack: the middle of all measured ones (--stack names one)")
-    if model.window and model.window < seq:
-        assumed.append(f"windowed attention ({model.window} tokens) counted as full attention")
-    rates = machine.rates(group.chip, precision, group.chips, _network(group, network, assumed))
-    constants = table.constants(stack, group.chip.text("family"), precision, changes=changes)
-    constants = machine.power_scaled(constants, *machine.power_factor_inputs(group.chip))
-    constants = Constants(**{k: float(v) for k, v in constants.as_dict().items()})
-    shape = shape_of(model, seq)
-    return Job(
-        model, group, tokens, seq, global_batch, precision, stack, shape, rates, constants, assumed, bool(changes), money, residual
-    )  # fmt: skip
+    return seq, None
 
 
-def shape_of(model: Model, seq: int) -> Shape:
-    """Return the columns of a catalogue model at a sequence length."""
-    return Shape(
-        layers=model.layers, hidden=model.hidden, heads=model.heads, kv_heads=model.kv_heads, head_dim=model.head_dim,
-        ffn=model.ffn, gated=float(model.gated), vocab=model.vocab, tied=float(model.tied), positions=model.positions, seq=seq,
-    )  # fmt: skip
+def _batch(
+    model: Model, seq: int, batch_tokens: float | None, given: int | None, chips: int, shot: Clip | None, assumed: list[str]
+) -> int:
+    """Return the sequences of one step."""
+    if given is not None:
+        return given
+    if batch_tokens is None:
+        claim = reader.table("models").best(model.name, "batch_tokens") if model.sources else None
+        if shot is not None and claim is None:
+            wanted = max(CLIPS, chips if chips % 2 == 0 else 1)
+            assumed.append(f"batch {wanted} clips: usual")
+            return wanted
+        batch_tokens = float(claim.value) if claim else 4e6
+        assumed.append(f"batch {batch_tokens / 1e6:.4g}M tokens: " + ("as published" if claim else "usual for pre-training"))
+    return batch_for(batch_tokens, seq, chips)
+
+
+def _rates(
+    model: Model, group: Group, precision: str, network: str | None, imbalance: float | None, capacity: float, assumed: list[str]
+) -> Rates:
+    """Return the rates of the chip, with what the recipe and the routing change."""
+    r = recipe(precision)
+    rates = machine.rates(group.chip, r.peak, group.chips, _network(group, network, assumed))
+    rates = rates.replace(
+        narrow_share=r.narrow_share, narrow_weight_gradient=r.narrow_weight_gradient, dispatch_bytes=r.dispatch_bytes
+    )
+    if not model.experts:
+        if imbalance is not None or capacity:
+            raise CutlineError(f"{model.name} has no experts; --routing and --capacity are for sparse models")
+        return rates
+    if imbalance is None:
+        assumed.append(f"routing: load of an expert varies by {machine.IMBALANCE:.0%} (guess; --routing names another)")
+    at_least(0, capacity=capacity)
+    return rates.replace(imbalance=machine.IMBALANCE if imbalance is None else imbalance, capacity=capacity)
 
 
 def _network(group: Group, network: str | None, assumed: list[str]) -> float | None:

@@ -13,7 +13,7 @@ from cutline.facts.chips import ELEMENT_BYTES, Chip, chip
 from cutline.physics.power import power_capped_fraction
 from cutline.plan.columns import Constants, Rates
 
-PRECISIONS = ("bf16", "fp16", "fp8", "mxfp8", "nvfp4", "tf32", "fp32")
+PRECISIONS = ("bf16", "fp16", "fp8", "mxfp8", "nvfp4", "int8", "tf32", "fp32")
 BLOCK_SCALED = (
     "blackwell", "blackwell-ultra", "blackwell-rtx", "rubin", "cdna4", "cdna5", "trainium3", "ascend-950", "tpu-v8"
 )  # fmt: skip
@@ -27,9 +27,13 @@ REFERENCE = {
     "ascend-910b": "Ascend-910B3",
 }
 """Part on which a family's constants were fitted; others of the family are scaled by their power budget."""
+FIRST = REFERENCE | {"ampere": "A100-SXM-40GB", "blackwell": "B200-SXM", "blackwell-ultra": "B200-SXM"}
+"""Part with which a family's software began; Blackwell Ultra runs Blackwell's."""
 
 
-def rates(part: Chip, precision: str, chips: float, out_bytes_per_s: float | None = None) -> Rates:
+def rates(
+    part: Chip, precision: str, chips: float, out_bytes_per_s: float | None = None, balanced: bool = False
+) -> Rates:
     """Return the data-sheet rates of a chip of a fleet of `chips` in a number format.
 
     Raises
@@ -54,8 +58,14 @@ def rates(part: Chip, precision: str, chips: float, out_bytes_per_s: float | Non
         domain=domain,
         pair_share=1.0 / max(domain - 1.0, 1.0) if mesh else 1.0,
         units=part.get("units", default=0.0),
+        host_bytes_per_s=part.get("link", "host", HOST_BYTES_PER_S),
+        imbalance=0.0 if balanced else IMBALANCE,
     )
 
+
+IMBALANCE = 0.15
+"""Coefficient of variation of the load of one expert in training (guess: the fullest of 64 is then 1.36 times the mean,
+between 1.04 of DeepSeek's loss-free balancing over a whole set and 1.5 to 1.7 with an auxiliary loss: evidence.csv)."""
 
 HOST_BYTES_PER_S = 16e9
 """Host bus where no source gives it: PCIe 3 x16 (guess)."""

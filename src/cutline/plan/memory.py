@@ -6,12 +6,21 @@ from typing import Any
 
 import numpy as np
 
+from cutline.physics import experts
 from cutline.physics.pipelines import in_flight
 from cutline.plan.columns import Constants, Rates, Shape, Strategy
+from cutline.plan.layers import Mix, expert_shard, layer_params, mixes, value_dim
 
 GIB = 2.0**30
 RESERVE_BYTES = 3.0 * GIB
 """Driver context, communication buffers and library workspaces of one chip."""
+STATE_BYTES = 12.0
+"""Optimizer state per parameter: a 32-bit copy and two moments."""
+GRAPH_BYTES = 2.0 * GIB
+"""Static buffers of captured launch graphs (guess)."""
+LOGIT_SHARE = 0.3
+"""Bytes that the loss holds per logit over the bytes that it moves: unfused, 16-bit logits, a 32-bit copy, log-probabilities
+and a 16-bit gradient are 12 bytes held and about 40 moved."""
 FRAGMENTATION = 1.06
 """Allocator share on top of live activations and gradients."""
 
@@ -34,53 +43,136 @@ def activation_bytes(shape: Shape, rates: Rates, c: Constants, s: Strategy) -> t
     (softmax output, mask, dropout output). In 16 bits with dropout, GELU and no gate this is korthikanti-2022
     eq. 1 to 4: 34 s b h + 5 a s^2 b.
     """
+    usual = mixes(shape)[0]
     tokens = s.micro_batch * shape.seq / s.cp
     split = np.where(s.sequence_parallel > 0, s.tp, 1.0)
     element = rates.linear_bytes
-    q = shape.heads * shape.head_dim / s.tp
-    kv = np.maximum(shape.kv_heads / s.tp, 1.0) * shape.head_dim
-    f = shape.ffn / s.tp
-    wide = shape.hidden * (4.0 + 2.0 * element + 2.0 * c.dropout) / split
-    narrow = (
-        2.0 * (2.0 * q + 2.0 * kv) + np.where(element < 2, q * element, 0.0) + f * (2.0 * (1.0 + shape.gated) + element)
-    )
-    scores = np.where(c.unfused > 0, 5.0 * shape.heads / s.tp * shape.seq, 0.0)
-    whole = tokens * (wide + narrow + scores)
-    light = tokens * np.where(c.selective_products > 0, wide * 0.6 + narrow * 0.5, wide + narrow)
-    partial = np.where(s.selective > 0, light, whole)
+    block = tokens * shape.hidden * (2.0 + element + c.dropout) / split  # norm input, matrix input, mask
+    # a ring or a gather keeps its own tokens' keys and values; all-to-all keeps all tokens of fewer heads: as many
+    mixers = _mixer_bytes(shape, rates, c, s, usual, tokens)
+    feeds, inner = _feed_bytes(shape, rates, s, usual, tokens)
+    wide = usual.blocks * block
+    whole = wide + mixers[0] + feeds
+    per_op = np.where(c.selective_products > 0, wide * 0.6 + (mixers[0] - mixers[1] + feeds) * 0.5, whole - mixers[1])
+    partial = np.where(s.selective > 0, per_op, whole)
+    # light: norm outputs, activation inputs and expanded latent heads are made again from what stays
+    partial = partial - np.asarray(s.light) * (usual.blocks * tokens * shape.hidden * element / split + inner + mixers[2])
+    kept_feed = feeds - np.asarray(s.light) * inner
+    partial = partial - np.asarray(s.feed) * np.maximum(kept_feed, 0.0)
+    partial = np.maximum(partial, 0.0)
     boundary = 2.0 * tokens * shape.hidden / split
     again = np.where(s.full > 0, whole - boundary, whole - partial)
     return s.full * boundary + (1.0 - s.full) * partial, again
 
 
-def training_bytes(shape: Shape, rates: Rates, c: Constants, s: Strategy, layer_params: Any) -> dict[str, Any]:
+def _mixer_bytes(shape: Shape, rates: Rates, c: Constants, s: Strategy, mix: Mix, tokens: Any) -> tuple[Any, Any, Any]:
+    """Bytes of the attention or linear mixer of one layer: all; attention scores; expanded latent heads."""
+    element = rates.linear_bytes
+    q = shape.heads * shape.head_dim / s.tp
+    v = shape.heads * value_dim(shape) / s.tp
+    latent = np.asarray(shape.kv_rank) > 0
+    kv = np.where(latent, q + v, 2.0 * np.maximum(shape.kv_heads / s.tp, 1.0) * shape.head_dim)
+    out = np.where(latent, v, q)
+    ranks = np.where(latent, 2.0 * (shape.q_rank + shape.kv_rank + shape.rope_dim), 0.0)
+    cores = 2.0 * (q + out + kv) + np.where(element < 2, out * element, 0.0) + ranks
+    scores = np.where(c.unfused > 0, 5.0 * shape.heads / s.tp * shape.seq, 0.0)
+    cross = np.where(np.asarray(shape.cross_tokens) > 0, 2.0 * 2.0 * q, 0.0)
+    inner = shape.linear_heads * shape.linear_head_dim / s.tp
+    scan = 2.0 * (3.0 * inner + 2.0 * np.maximum(shape.linear_key_heads / s.tp, 1.0) * shape.state_dim * (inner > 0))
+    expanded = np.where(latent, 2.0 * (q + kv), 0.0)
+    linear = mix.linear * scan if np.any(np.asarray(mix.linear) > 0) else 0.0
+    return (
+        tokens * (mix.attention * (cores + scores + cross) + linear),
+        tokens * mix.attention * scores,
+        tokens * mix.attention * expanded,
+    )
+
+
+def _feed_bytes(shape: Shape, rates: Rates, s: Strategy, mix: Mix, tokens: Any) -> tuple[Any, Any]:
+    """Bytes of the feed-forward block of one layer: all; and inputs of the last matrices, made by activations.
+
+    A routed expert keeps its inputs and inner values for every token copy of the slowest rank; its weight scales the inner
+    values, so the output is not kept.
+    """
+    element = rates.linear_bytes
+    f = (mix.dense * shape.ffn + mix.sparse * shape.shared_ffn) / s.tp
+    dense = tokens * f * (2.0 * (1.0 + shape.gated) + element)
+    if not np.any(np.asarray(mix.sparse) > 0):
+        return dense, tokens * f * element
+    load = experts.slowest_rank(shape.experts, s.ep, rates.imbalance, rates.capacity)
+    copies = mix.sparse * tokens / s.tp * s.etp * shape.topk * load
+    width = np.where(np.asarray(shape.latent_dim) > 0, shape.latent_dim, shape.hidden)
+    f = shape.expert_ffn / s.etp
+    routed = copies * (width * element + f * (2.0 * (1.0 + shape.gated) + element))
+    return dense + routed, tokens * (mix.dense * shape.ffn + mix.sparse * shape.shared_ffn) / s.tp * element + copies * f * element
+
+
+def floor_bytes(shape: Shape, rates: Rates, c: Constants, core: Strategy, most_zero: float, offload: bool) -> Any:
+    """Bound from below for the fullest chip of every strategy that shares out chips and batch as `core` does. [bytes]
+
+    One stage holds at least the mean of the layers, and the second one no fewer micro-batches than pp - 1; everything is
+    recomputed, or whatever saves most; states are sharded over all ranks, or on the host.
+    """
+    zero = np.zeros(len(core))
+    s = core.replace(selective=zero, light=zero, feed=zero, full=zero + 1.0, zero=zero + most_zero, shard=core.dp * core.cp)
+    all_modules = s.replace(selective=zero + 1.0, light=zero + 1.0, feed=zero + 1.0, full=zero)
+    saved = np.minimum(activation_bytes(shape, rates, c, s)[0], activation_bytes(shape, rates, c, all_modules)[0])
+    deep = shape.layers / s.pp
+    usual = layer_params(shape, mixes(shape)[0])
+    split = np.maximum(deep - shape.lead, 0.0) * usual.split / s.tp
+    routed = np.maximum(deep - shape.lead, 0.0) * usual.experts / (s.ep * s.etp)
+    single = s.pp == 1
+    per = np.where(single & (most_zero >= 3), 0.0, 2.0) + np.where(single & (most_zero >= 2), 0.0, c.grad_bytes)
+    states = 0.0 if offload else STATE_BYTES
+    shard = np.where(most_zero >= 1, s.shard, 1.0), np.where(most_zero >= 1, expert_shard(s), 1.0)
+    owned = split / shard[0] + routed / shard[1]
+    whole = (c.gather_once > 0) & ~single & (most_zero >= 3)
+    held = np.where(whole, 2.0 + c.grad_bytes, per) * (split + routed)
+    flight = np.minimum(np.maximum(np.where(s.pp > 2, s.pp - 1.0, s.pp), 1.0), s.micro_batches)
+    return held + states * owned + FRAGMENTATION * deep * saved * flight + RESERVE_BYTES
+
+
+def training_bytes(shape: Shape, rates: Rates, c: Constants, s: Strategy) -> dict[str, Any]:
     """Memory of the fullest chip of each strategy, by term. [bytes]
 
     Weights and gradients in 16 bits with 32-bit main gradients where the stack reduces in 32 bits, 12 bytes
-    of optimizer state per parameter (32-bit copy and two moments), sharded as ZeRO says; activations in
+    of optimizer state per parameter (32-bit copy and two moments), sharded as ZeRO says, or on the host; activations in
     flight by schedule; logits in 16 bits with 32-bit loss; a stated reserve. The first, second and last
     stage are compared, the fullest is reported. Source: zero-paper section 3, korthikanti-2022.
     """
     embedding = shape.vocab * shape.hidden + shape.positions * shape.hidden
+    head = shape.vocab * shape.hidden
     saved, again = activation_bytes(shape, rates, c, s)
     tokens = s.micro_batch * shape.seq / s.cp
     single = s.pp == 1
-    logits = tokens * shape.vocab / s.tp * np.maximum(c.logit_bytes / 6.0, 4.0)
+    logits = tokens * shape.vocab / s.tp * np.maximum(LOGIT_SHARE * c.logit_bytes, 4.0)
+    # where gradients are summed in 32 bits, the table's own gradient is made in 16 bits first
+    table = np.where(c.grad_bytes > 2.0, 2.0 * shape.vocab * shape.hidden / s.tp, 0.0)
+    usual, lead = (layer_params(shape, mix) for mix in mixes(shape))
+    dual = np.where(np.asarray(s.schedule) == 3, 2.0, 1.0)  # DualPipe holds two stages' parameters
+    graph = np.where(np.asarray(s.graphs) > 0, GRAPH_BYTES, 0.0)
 
     whole_stage = np.asarray((c.gather_once > 0) & (s.pp > 1))  # parameters and gradients stay whole during the step
-    shards_weights = np.where((s.zero >= 3) & ~whole_stage, s.shard, 1.0)
-    shards_gradients = np.where((s.zero >= 2) & ~whole_stage, s.shard, 1.0)
+    cut_weights, cut_gradients = (s.zero >= 3) & ~whole_stage, (s.zero >= 2) & ~whole_stage
+    shard, expert_shards = s.shard, expert_shard(s)
 
-    def stage(layers: Any, index: Any, ends: Any, has_head: Any) -> dict[str, Any]:
-        params = (layers * layer_params + ends) / s.tp
-        weights = 2.0 * params / shards_weights
-        gradients = c.grad_bytes * params / shards_gradients
-        optimizer = 12.0 * params / np.where(s.zero >= 1, s.shard, 1.0)
-        live = np.where(s.zero >= 3, 2.0 * 2.0 * layer_params / s.tp + c.grad_bytes * layer_params / s.tp, 0.0)
-        flight = in_flight(index, s.pp, s.micro_batches, s.vpp)
-        activations = layers * saved * flight + again
-        loss = np.where(has_head, logits, 0.0)
-        total = weights + gradients + optimizer + live + FRAGMENTATION * (activations + loss) + RESERVE_BYTES
+    def held(split: Any, routed: Any, cut: Any) -> Any:
+        """Parameters on one chip, sharded where `cut`. [1]"""
+        return split / np.where(cut, shard, 1.0) + routed / np.where(cut, expert_shards, 1.0)
+
+    def stage(layers: Any, front: Any, index: Any, ends: Any, has_head: Any, is_end: Any) -> dict[str, Any]:
+        split = dual * ((layers - front) * usual.split + front * lead.split + ends) / s.tp
+        routed = dual * (layers - front) * usual.experts / (s.ep * s.etp)
+        live_params = usual.split / s.tp + usual.experts / (s.ep * s.etp)
+        weights = 2.0 * held(split, routed, cut_weights)
+        gradients = c.grad_bytes * held(split, routed, cut_gradients)
+        states = STATE_BYTES * held(split, routed, s.zero >= 1) / dual
+        live = np.where(s.zero >= 3, (2.0 * 2.0 + c.grad_bytes) * live_params, 0.0) + np.where(is_end, table, 0.0)
+        flight = in_flight(index, s.pp, s.micro_batches, s.vpp, s.schedule)
+        activations = layers * saved * flight + again * (1.0 + np.asarray(s.ep_hidden))
+        loss = np.where(has_head, logits * (1.0 + shape.mtp), 0.0)
+        optimizer = np.where(np.asarray(s.offload) > 0, 0.0, states)
+        total = weights + gradients + optimizer + live + FRAGMENTATION * (activations + loss) + RESERVE_BYTES + graph
         return {
             "memory_bytes": total,
             "weights_bytes": weights,
@@ -88,17 +180,15 @@ def training_bytes(shape: Shape, rates: Rates, c: Constants, s: Strategy, layer_
             "optimizer_bytes": optimizer,
             "activations_bytes": FRAGMENTATION * activations,
             "logits_bytes": FRAGMENTATION * loss,
-            "buffers_bytes": live + RESERVE_BYTES,
+            "buffers_bytes": live + RESERVE_BYTES + graph,
         }
 
+    front = np.minimum(shape.lead, s.first)
     first = stage(
-        s.first,
-        0,
-        np.where(single, embedding + shape.vocab * shape.hidden * (1 - shape.tied), embedding),
-        single,
-    )
-    second = stage(s.middle, 1, 0.0, False)
-    last = stage(s.last, s.pp - 1, shape.vocab * shape.hidden, True)
+        s.first, front, 0, np.where(single, embedding + head * (1 - shape.tied), embedding), single, True,
+    )  # fmt: skip
+    second = stage(s.middle, 0.0, 1, 0.0, False, False)
+    last = stage(s.last + shape.mtp, 0.0, s.pp - 1, head, True, True)
     use_second = (s.pp > 2) & (second["memory_bytes"] > first["memory_bytes"])
     best = {k: np.where(use_second, second[k], first[k]) for k in first}
     use_last = (s.pp > 1) & (last["memory_bytes"] > best["memory_bytes"])

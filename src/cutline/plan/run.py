@@ -27,6 +27,12 @@ from cutline.plan.training import estimate
 __all__ = ["Job", "Run", "batch_for", "describe", "given", "goodput", "job", "plan", "prices", "sensitivity"]
 
 
+MODULES = {"selective": "selective", "light": "norms and activations", "feed": "feed-forward"}
+"""Columns of module recompute in the words of the command line; `selective` is the attention core."""
+CP_KINDS = ("ring", "all-gather", "all-to-all")
+SCHEDULES = ("1F1B", "ZB-H1", "ZB-H2", "DualPipe")
+
+
 @dataclass
 class Run:
     """One plan of a whole run, in plain numbers."""
@@ -77,14 +83,19 @@ def describe(j: Job, s: Strategy, e: Estimate, i: int = 0) -> Run:
 
 def strategy_row(s: Strategy, i: int = 0) -> dict[str, Any]:
     """Return one strategy in the words of the command line."""
-    row = {k: float(v[i]) for k, v in s.as_dict().items()}
+    row = {k: float(v) for k, v in s.row(i).items()}
     full = row.pop("full")
-    selective = row.pop("selective")
+    modules = [word for name, word in MODULES.items() if row.pop(name)]
     deep = max(row["first"], row["middle"], row["last"])
     n = round(full * deep)
     out: dict[str, Any] = {k: int(v) for k, v in row.items()}
-    out["sequence_parallel"] = bool(out["sequence_parallel"])
-    out["recompute"] = "full" if full >= 1 else f"{n} of {deep:g} layers" if n else "selective" if selective else "none"
+    for switch in ("sequence_parallel", "offload", "graphs", "ep_hidden"):
+        out[switch] = bool(out[switch])
+    out["cp_kind"], out["schedule"] = CP_KINDS[out["cp_kind"]], SCHEDULES[out["schedule"]]
+    if out["vpp"] > 1:
+        out["schedule"] = "interleaved"
+    some = ([f"{n} of {deep:g} layers"] if n else []) + modules
+    out["recompute"] = "full" if full >= 1 else " and ".join(some) or "none"
     out["layers_first"], out["layers_middle"], out["layers_last"] = (out.pop(k) for k in ("first", "middle", "last"))
     return out
 
@@ -146,7 +157,7 @@ def plan(
     """
     if top < 1:
         raise CutlineError(f"top must be at least 1; got {top}")
-    found = search(j.shape, j.rates, j.constants, j.space, objective_of(j, objective), progress)
+    found = search(j.shape, j.rates, j.constants, j.space, objective_of(j, objective), progress, top)
     if not found.searched:
         raise CutlineError(
             f"no legal split: {j.group.chips} chips need a data-parallel size that divides the batch of {j.batch} sequences, with tp "

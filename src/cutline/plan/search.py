@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from cutline.core.numerics import Array
 from cutline.plan import memory
 from cutline.plan.columns import Constants, Estimate, Rates, Shape, Strategy
-from cutline.plan.strategy import Space, chunks
-from cutline.plan.training import estimate, linear_params
+from cutline.plan.strategy import CHUNK, Space, cores, expand, inners, kinds
+from cutline.plan.training import estimate, floor_s
 
 USABLE = 0.94
 """Share of the memory that a plan may fill: beyond it allocators retry and published runs slow down by a
@@ -24,17 +24,54 @@ class Found:
     """What a search returns. Tables hold one row per kept strategy."""
 
     searched: int = 0
-    feasible: int = 0
+    feasible: int = 0  # of those that were estimated
+    pruned: int = 0  # that a bound ruled out: they do not fit, or cannot be among the answers
     best: tuple[Strategy, Estimate] | None = None
     kinds: tuple[Strategy, Estimate] | None = None  # best of each kind, best first
-    pareto: tuple[Strategy, Estimate] | None = None  # time against memory against the objective
+    pareto: tuple[Strategy, Estimate] | None = None  # time against memory against the objective or energy
     nearest: tuple[Strategy, Estimate] | None = None  # least memory, where nothing fits
-    _kept: list[tuple[Strategy, Estimate, Array]] = field(default_factory=list, repr=False)
+
+
+class _Kept:
+    """The best of each kind and the Pareto front so far, and the bounds that follow from them."""
+
+    def __init__(self, most_kinds: int | None) -> None:
+        self.most_kinds = most_kinds
+        self.tables: list[tuple[Strategy, Estimate, Array]] = []
+        self.leaders: dict[float, float] = {}
+        self.front = np.empty((0, 3))
+
+    def beyond(self, points: Array) -> Array:
+        """Return which bounds (time, memory, value) neither enter the best kinds nor the front."""
+        if self.most_kinds is None or len(self.leaders) < self.most_kinds:
+            return np.zeros(len(points), bool)
+        limit = sorted(self.leaders.values())[self.most_kinds - 1]
+        out = points[:, 2] > limit
+        rows = np.flatnonzero(out)
+        for start in range(0, len(rows), 512):
+            some = rows[start : start + 512]
+            out[some] = (self.front[None] <= points[some, None]).all(axis=2).any(axis=1)
+        return out
+
+    def add(self, s: Strategy, e: Estimate, points: Array) -> None:
+        """Keep of a chunk the best of each kind and its Pareto front."""
+        value = points[:, 2]
+        order = np.argsort(value, kind="stable")
+        names, first = np.unique(kind_of(s)[order], return_index=True)
+        leaders = order[first]
+        for name, row in zip(names.tolist(), leaders, strict=True):
+            self.leaders[name] = min(self.leaders.get(name, np.inf), float(value[row]))
+        front = _front(points)
+        front = front[~(self.front[None] <= points[front, None]).all(axis=2).any(axis=1)] if len(self.front) else front
+        rows = np.unique(np.concatenate([leaders, front]))
+        self.tables.append((s[rows], e[rows], points[rows]))
+        merged = np.concatenate([self.front, points[front]])
+        self.front = merged[_front(merged)]
 
 
 def kind_of(s: Strategy) -> Array:
-    """Return a number per strategy that is the same for strategies of one kind: (tp, pp, cp, FSDP or not)."""
-    return np.asarray(((s.tp * 4096 + s.pp) * 256 + s.cp) * 4 + (s.zero >= 3))
+    """Return a number per strategy that is the same for strategies of one kind: (tp, pp, cp, ep, FSDP or not)."""
+    return np.asarray((((s.tp * 4096 + s.pp) * 256 + s.cp) * 4 + (s.zero >= 3)) * 4096 + s.ep)
 
 
 def pareto_front(points: Array) -> Array:
@@ -64,51 +101,96 @@ def search(
     space: Space,
     objective: Callable[[Strategy, Estimate], Array] | None = None,
     progress: Callable[[int], None] | None = None,
+    most_kinds: int | None = None,
 ) -> Found:
-    """Estimate every strategy of a space and keep what a planner wants to see.
+    """Search every strategy of a space and keep what a planner wants to see.
 
     Parameters
     ----------
     objective : callable, optional
-        From columns to the number to be minimised; the step time unless given.
+        From columns to the number to be minimised, which grows with step time and compute; the step time unless given.
     progress : callable, optional
         Called with the count searched so far, once per chunk.
+    most_kinds : int, optional
+        How many kinds to keep; without it all, and only memory bounds prune.
 
     Returns
     -------
     Found
-        `best` is the minimum over all strategies that fit; exact, since every one is estimated.
+        `best`, the first `most_kinds` of `kinds` and `pareto` are those of all strategies that fit. Exact: what is not
+        estimated has a bound (of memory, or of time, memory and objective) that rules it out.
     """
     found = Found()
-    params = linear_params(shape)
-    for strategies in chunks(space):
-        found.searched += len(strategies)
-        need = memory.training_bytes(shape, rates, constants, strategies, params)["memory_bytes"]
-        rows = np.flatnonzero(need <= USABLE * rates.memory_bytes)  # what cannot run needs no time
-        found.feasible += len(rows)
-        if len(rows):
-            s = strategies[rows]
-            e = estimate(shape, rates, constants, s)
-            _keep(found, s, e, e.step_s if objective is None else np.asarray(objective(s, e), float))
-        elif not found.feasible:
-            i = int(np.argmin(need))
-            if found.nearest is None or need[i] < found.nearest[1].memory_bytes[0]:
-                s = strategies[[i]]
-                found.nearest = s, estimate(shape, rates, constants, s)
+    core = cores(space)
+    if core is None:
+        return found
+    usable = USABLE * rates.memory_bytes
+    time_s, compute_s = floor_s(shape, rates, constants, core)
+    need = memory.floor_bytes(shape, rates, constants, core, float(max(space.zero)), max(space.offload) > 0)
+    bounds = np.stack([time_s, need, time_s], axis=-1)
+    if objective is not None:
+        bounds[:, 2] = objective(core, _bound(core, time_s, compute_s))
+    named, of = kinds(space, core)
+    tables = [inners(space, kind) for kind in named]
+    each = np.array([len(t) for t in tables])[of]
+    found.searched = int(each.sum())
+    hopeful = np.flatnonzero((need <= usable) & (each > 0))
+    kept = _Kept(most_kinds)
+    done = found.pruned = int(each.sum() - each[hopeful].sum())
+    order = hopeful[np.argsort(bounds[hopeful, 2], kind="stable")]
+    while len(order):
+        batch = order[: max(1, int(np.searchsorted(np.cumsum(each[order]), CHUNK)))]
+        for k in np.unique(of[batch]):
+            for s in expand(space, core[batch[of[batch] == k]], tables[k]):
+                _try(found, kept, shape, rates, constants, s, objective)
+        done += int(each[batch].sum())
+        order = order[len(batch) :]
+        gone = kept.beyond(bounds[order])
+        found.pruned += int(each[order[gone]].sum())
+        done += int(each[order[gone]].sum())
+        order = order[~gone]
         if progress:
-            progress(found.searched)
-    _finish(found)
+            progress(done)
+    if not found.feasible:
+        _closest(found, shape, rates, constants, space, core, tables, of, need)
+    _finish(found, kept)
     return found
 
 
-def _keep(found: Found, s: Strategy, e: Estimate, value: Array) -> None:
-    """Reduce a chunk to the best of each kind and its Pareto front."""
-    order = np.argsort(value, kind="stable")
-    _, first = np.unique(kind_of(s)[order], return_index=True)
-    leaders = order[first]
-    front = _front(e.step_s, e.memory_bytes, value)
-    rows = np.unique(np.concatenate([leaders, front]))
-    found._kept.append((s[rows], e[rows], value[rows]))
+def _bound(core: Strategy, time_s: Array, compute_s: Array) -> Estimate:
+    """Return bounds as an Estimate of which an objective may be taken: everything else is 0."""
+    nothing = dict.fromkeys((f.name for f in fields(Estimate)), np.zeros(len(core)))
+    return Estimate(**(nothing | {"step_s": time_s, "compute_part_s": compute_s}))
+
+
+def _try(
+    found: Found, kept: _Kept, shape: Shape, rates: Rates, c: Constants, s: Strategy, objective: Callable[..., Array] | None
+) -> None:
+    """Estimate a chunk: memory of all, time of what fits."""
+    need = memory.training_bytes(shape, rates, c, s)["memory_bytes"]
+    rows = np.flatnonzero(need <= USABLE * rates.memory_bytes)  # what cannot run needs no time
+    found.feasible += len(rows)
+    if len(rows):
+        s = s[rows]
+        e = estimate(shape, rates, c, s)
+        value = e.step_s if objective is None else np.asarray(objective(s, e), float)
+        kept.add(s, e, np.stack([e.step_s, e.memory_bytes, value], axis=-1))
+
+
+def _closest(
+    found: Found, shape: Shape, rates: Rates, c: Constants, space: Space, core: Strategy, tables: list[Array], of: Array, need: Array
+) -> None:
+    """Find the strategy of least memory where nothing fits: exact, for a core whose bound is above the least so far is no better."""
+    least = np.inf
+    for i in np.argsort(need, kind="stable"):
+        if need[i] >= least:
+            return
+        for s in expand(space, core[[i]], tables[of[i]]) if len(tables[of[i]]) else ():
+            bytes_ = memory.training_bytes(shape, rates, c, s)["memory_bytes"]
+            j = int(np.argmin(bytes_))
+            if bytes_[j] < least:
+                least = float(bytes_[j])
+                found.nearest = s[[j]], estimate(shape, rates, c, s[[j]])
 
 
 def _edge(a: Array, b: Array) -> Array:
@@ -118,11 +200,10 @@ def _edge(a: Array, b: Array) -> Array:
     return np.asarray(order[b[order] < least])
 
 
-def _front(time: Array, memory_bytes: Array, value: Array) -> Array:
-    """Return the rows of the exact Pareto front of three columns; two where the value is the time."""
-    if value is time:
-        return _edge(time, memory_bytes)
-    points = np.stack([time, memory_bytes, value], axis=-1)
+def _front(points: Array) -> Array:
+    """Return the rows of the exact Pareto front of (time, memory, value); of two columns where the value is the time."""
+    if np.array_equal(points[:, 0], points[:, 2]):
+        return _edge(points[:, 0], points[:, 1])
     alive = np.ones(len(points), bool)
     for row in np.unique(np.concatenate([_edge(*points[:, k].T) for k in ((0, 1), (2, 1), (0, 2))])):
         alive &= ~((points >= points[row]).all(axis=1) & (points > points[row]).any(axis=1))
@@ -130,19 +211,18 @@ def _front(time: Array, memory_bytes: Array, value: Array) -> Array:
     return np.asarray(left[pareto_front(points[left])])
 
 
-def _finish(found: Found) -> None:
-    if not found._kept:
+def _finish(found: Found, kept: _Kept) -> None:
+    """Merge what the chunks kept."""
+    if not kept.tables:
         return
-    s = Strategy.concat([k[0] for k in found._kept])
-    e = Estimate.concat([k[1] for k in found._kept])
-    value = np.concatenate([k[2] for k in found._kept])
-    order = np.argsort(value, kind="stable")
+    s = Strategy.concat([t[0] for t in kept.tables])
+    e = Estimate.concat([t[1] for t in kept.tables])
+    points = np.concatenate([t[2] for t in kept.tables])
+    order = np.argsort(points[:, 2], kind="stable")
     found.best = s[order[:1]], e[order[:1]]
     _, first = np.unique(kind_of(s)[order], return_index=True)
-    leaders = order[np.sort(first)]
+    leaders = order[np.sort(first)][: kept.most_kinds]
     found.kinds = s[leaders], e[leaders]
-    points = np.stack([e.step_s, e.memory_bytes, value], axis=-1)
-    front = np.flatnonzero(pareto_front(points))
-    front = front[np.argsort(e.step_s[front])]
+    front = _front(points)
+    front = front[np.argsort(e.step_s[front], kind="stable")]
     found.pareto = s[front], e[front]
-    found._kept.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 
@@ -32,6 +33,8 @@ class Stack:
     zeros: tuple[int, ...] = (0, 1, 2, 3)  # ZeRO stages that it offers
     models_split: bool = True  # offers tensor and pipeline parallelism
     interleaves: bool = True  # offers more than one chunk per stage
+    dispatcher: str = "alltoall"  # how tokens reach experts: alltoall, deepep, hybridep
+    framework: str = ""  # whose released package says what can be run: megatron, torchtitan, deepspeed
 
 
 STACKS = {
@@ -81,6 +84,30 @@ STACKS = {
             tp_overlapped=True,
             interleave=True,
             zeros=(0, 1, 3),
+            framework="megatron",
+        ),
+        Stack(
+            "megatron-bridge",
+            "megatron-core",
+            "Megatron-Bridge performance recipes: Megatron-Core with 16-bit gradients, containers 26.02 and later",
+            attention="cudnn",
+            fused_loss=True,
+            tp_overlapped=True,
+            interleave=True,
+            zeros=(0, 1, 3),
+            dispatcher="hybridep",
+            framework="megatron",
+        ),
+        Stack(
+            "megatron-bridge-2025",
+            "megatron-core",
+            "Megatron-Bridge performance recipes, containers of 2025",
+            attention="cudnn",
+            fused_loss=True,
+            tp_overlapped=True,
+            interleave=True,
+            zeros=(0, 1, 3),
+            framework="megatron",
         ),
         Stack(
             "mindspeed",
@@ -91,6 +118,7 @@ STACKS = {
             fused_loss=True,
             tp_overlapped=True,
             zeros=(0, 1),
+            framework="megatron",
         ),
         Stack(
             "llm-foundry",
@@ -115,6 +143,7 @@ STACKS = {
             gather_once=True,
             narrow_gather=True,
             zeros=(3,),
+            framework="torchtitan",
         ),
         Stack(
             "torchtitan-compile",
@@ -128,6 +157,7 @@ STACKS = {
             gather_once=True,
             narrow_gather=True,
             zeros=(3,),
+            framework="torchtitan",
         ),
         Stack(
             "fms-fsdp",
@@ -148,6 +178,7 @@ STACKS = {
             grad_bytes=4.0,
             gather_once=True,
             zeros=(3,),
+            dispatcher="deepep",
         ),
         Stack("internevo", "zero", "InternEvo", fused_loss=True, broadcast=True, zeros=(1,)),
         Stack(
@@ -158,6 +189,7 @@ STACKS = {
             recompute="full",
             zeros=(1, 2, 3),
             models_split=False,
+            framework="deepspeed",
         ),
         Stack("colossal-ai", "zero", "Colossal-AI", zero=2, zeros=(0, 1, 2)),
         Stack(
@@ -186,6 +218,8 @@ STACKS = {
             "the middle of all measured stacks; stands in for one that Cutline has not met",
             attention="cudnn",
             grad_bytes=4.0,
+            dispatcher="deepep",
+            framework="megatron",
         ),
     )
 }
@@ -201,7 +235,7 @@ FRAMEWORKS = (
     ("mindspore", "mindformers"),
     ("mindspeed", "mindspeed"),
     ("megatron-core", "megatron-core"),
-    ("megatron-bridge", "megatron-core"),
+    ("megatron-bridge", "megatron-bridge"),
     ("nemo-megatron", "megatron-2021"),
     ("nemo", "megatron-core"),
     ("deepspeed + hf", "deepspeed"),
@@ -235,6 +269,8 @@ def stack_of(framework: str, note: str = "", family: str = "", date: str = "") -
                 name = "torchtitan-compile"
             if name == "megatron-2021" and (date >= "2023" or family not in ("", "volta", "turing", "ampere")):
                 name = "megatron-core"
+            if name == "megatron-bridge" and re.search(r"container 25", text):
+                name = "megatron-bridge-2025"
             found = STACKS[name]
             if "async" in note.casefold().replace("asynchronous", ""):
                 found = replace(found, tp_overlapped=True)
