@@ -69,6 +69,64 @@ def whole(text: str, option: str, most: float = 1e12) -> int:
     return int(found)
 
 
+def decimal(text: str | None, option: str) -> float | None:
+    """Read a number above 0 with decimals, powers of ten and suffixes, such as `30`, `1.25` or `3.8e25`; or None.
+
+    Examples
+    --------
+    >>> decimal("3.8e25", "--flop"), decimal("0.5", "--days")
+    (3.8e+25, 0.5)
+    """
+    if text is None:
+        return None
+    try:
+        found = float(text)
+    except ValueError:
+        found = count(text, option)
+    if not math.isfinite(found) or found <= 0:
+        raise CutlineError(f"{option} must be a number above 0; got '{text}'")
+    return found
+
+
+def share(text: str | None, option: str) -> float | None:
+    """Read a share from 0 to 2, or `balanced` for 0; or None.
+
+    Examples
+    --------
+    >>> share("balanced", "--routing"), share("0.2", "--routing")
+    (0.0, 0.2)
+    """
+    if text is None:
+        return None
+    if text.strip().casefold() == "balanced":
+        return 0.0
+    try:
+        found = float(text)
+    except ValueError:
+        raise CutlineError(f"{option} must be balanced or a share such as 0.2; got '{text}'") from None
+    if not 0 <= found <= 2:
+        raise CutlineError(f"{option} must be between 0 and 2; got '{text}'")
+    return found
+
+
+def names(text: str | None, option: str) -> list[str]:
+    """Read a list of parts joined by commas; every one is known.
+
+    Examples
+    --------
+    >>> names("h20, A100-SXM-80GB", "--compare")
+    ['H20', 'A100-SXM-80GB']
+    """
+    from cutline.facts.chips import chip
+
+    if text is None:
+        return []
+    found = [part.strip() for part in text.split(",") if part.strip()]
+    if not found:
+        raise CutlineError(f"{option} must name parts joined by commas, such as A800,H20; got '{text}'")
+    return [chip(name).name for name in found]
+
+
 def one_of(text: str, option: str, allowed: tuple[str, ...]) -> str:
     """Return the one of `allowed` that `text` spells, in any case."""
     word = text.strip().casefold()

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from cutline.cli import inputs
 
-if TYPE_CHECKING:
-    from cutline.plan.run import Job
-
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="A model's usual name, or the path of a config.json.")]
+MaybeModel = Annotated[
+    str | None,
+    typer.Argument(metavar="[MODEL]", help="A model's usual name, or the path of a config.json; --chinchilla sizes one."),
+]
 On = Annotated[str, typer.Option("--on", help="The fleet, such as '2048 x A100-SXM-80GB'.", metavar="FLEET")]
 Tokens = Annotated[
     str | None,
@@ -25,7 +26,7 @@ Precision = Annotated[
     str,
     typer.Option(
         "--precision",
-        help="Format of the linear layers: bf16, fp16, fp8, mxfp8, nvfp4, tf32, fp32.",
+        help="Recipe of the linear layers: bf16, fp16, fp8, fp8-rowwise, fp8-block, mxfp8, nvfp4, int8, tf32, fp32.",
         metavar="NAME",
     ),
 ]
@@ -33,19 +34,44 @@ StackName = Annotated[
     str | None,
     typer.Option("--stack", help="Software stack by name, or a file of `cutline calibrate`.", metavar="NAME|FILE"),
 ]
+FrameworkName = Annotated[
+    str | None,
+    typer.Option(
+        "--framework", help="Whose strategies are legal: megatron, torchtitan, deepspeed, any; the stack's if left out.",
+        metavar="NAME",
+    ),
+]  # fmt: skip
 Network = Annotated[
     str | None,
     typer.Option("--network", help="Network, such as '400 Gb/s per chip' or '8x200 Gb/s'.", metavar="RATE"),
 ]
 Money = Annotated[str, typer.Option("--money", help="Whether chips are rented or owned: rent, own.", metavar="NAME")]
+Routing = Annotated[
+    str | None,
+    typer.Option(
+        "--routing", help="Load of an expert varies by this share; 'balanced' or 0 is forced balance.", metavar="SHARE"
+    ),
+]
+Capacity = Annotated[
+    str | None, typer.Option("--capacity", help="Load over the mean at which an expert drops tokens.", metavar="X")
+]
+Mtp = Annotated[bool, typer.Option("--mtp/--no-mtp", help="Train multi-token-prediction layers, if the model has any.")]
+ClipSize = Annotated[
+    str | None,
+    typer.Option("--clip", help="Frames x height x width of a clip, such as 81x720x1280.", metavar="FxHxW"),
+]
+Clips = Annotated[str | None, typer.Option("--clips", help="Clips of the whole run, in place of tokens.", metavar="N")]
+Gradients = Annotated[
+    str | None, typer.Option("--gradients", help="Width in which gradients are reduced: bf16, fp32.", metavar="NAME")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the same content as JSON.")]
 Sources = Annotated[bool, typer.Option("--sources", help="List every fact with value, date, tier, title and address.")]
 Count = Annotated[str, typer.Option(metavar="N")]
 
 
 def plan(
-    model: ModelName,
     on: On,
+    model: MaybeModel = None,
     tokens: Tokens = None,
     seq: Seq = None,
     batch_tokens: Annotated[str | None, typer.Option(help="Tokens of one step; 4M if left out.", metavar="N")] = None,
@@ -53,8 +79,28 @@ def plan(
     top: Annotated[str, typer.Option(help="How many plans to show.", metavar="N")] = "5",
     objective: Annotated[str, typer.Option(help="What to minimise: time, cost or energy.", metavar="NAME")] = "time",
     stack: StackName = None,
+    framework: FrameworkName = None,
     network: Network = None,
     money: Money = "rent",
+    compare: Annotated[
+        str | None, typer.Option(help="The same job on other parts, such as A800,H20.", metavar="CHIPS")
+    ] = None,
+    days: Annotated[str | None, typer.Option(help="As many tokens as so many days allow.", metavar="N")] = None,
+    flop: Annotated[str | None, typer.Option(help="As many tokens as this model flop buys.", metavar="N")] = None,
+    chinchilla: Annotated[
+        bool, typer.Option("--chinchilla", help="Tokens, or model and tokens, of least loss for the compute.")
+    ] = False,
+    law: Annotated[str, typer.Option(help="Scaling law: besiroglu or chinchilla.", metavar="NAME")] = "besiroglu",
+    ramp: Annotated[
+        str | None,
+        typer.Option(help="Batch ramp, such as '4M, 8M from 252M', or 'published'.", metavar="TEXT"),
+    ] = None,
+    routing: Routing = None,
+    capacity: Capacity = None,
+    mtp: Mtp = True,
+    clip: ClipSize = None,
+    clips: Clips = None,
+    gradients: Gradients = None,
     sources: Sources = False,
     json: Json = False,
 ) -> None:
@@ -63,15 +109,21 @@ def plan(
     Prints days with an interval, memory, energy and money, what limits the run, and what was published.
     """
     started = time.perf_counter()
-    from cutline.cli import screen
+    from cutline.cli import screen, whole
     from cutline.plan import run
 
     most = inputs.whole(top, "--top", 1000)
-    wanted = inputs.number(batch_tokens, "--batch-tokens", 1e12)
     goal = inputs.one_of(objective, "--objective", ("time", "cost", "energy"))
-    job = _job(model, on, tokens, seq, precision, stack, network, money=money, batch_tokens=wanted)
+    parts = inputs.names(compare, "--compare")
+    ask = _ask(
+        tokens, seq, precision, stack, network, framework, routing, capacity, clips, gradients, mtp=mtp, clip=clip, money=money,
+        batch_tokens=inputs.number(batch_tokens, "--batch-tokens", 1e12),
+    )  # fmt: skip
+    wanted = whole.Wanted(inputs.decimal(days, "--days"), inputs.decimal(flop, "--flop"), chinchilla, law)
     with screen.progress("searching") as tick:
-        answer = run.plan(job, most, goal, tick)
+        job, sizing = whole.sized(model, inputs.fleet(on), ask, wanted)
+        answer = run.plan(job, most, goal, tick) | {"sizing": sizing}
+        answer |= whole.beside(job, answer, whole.arguments(ask, job), parts, ramp)
     if json:
         screen.print_json(answer)
         return
@@ -85,16 +137,27 @@ def estimate(
     on: On,
     tp: Annotated[str, typer.Option(help="Tensor-parallel ranks.", metavar="N")] = "1",
     cp: Annotated[str, typer.Option(help="Context-parallel ranks.", metavar="N")] = "1",
+    cp_kind: Annotated[str, typer.Option(help="ring, all-gather or all-to-all.", metavar="NAME")] = "ring",
     pp: Annotated[str, typer.Option(help="Pipeline stages.", metavar="N")] = "1",
     vpp: Annotated[str, typer.Option(help="Chunks per stage; 1 is plain 1F1B.", metavar="N")] = "1",
+    schedule: Annotated[str, typer.Option(help="1f1b, zb-h1, zb-h2 or dualpipe.", metavar="NAME")] = "1f1b",
     dp: Annotated[str | None, typer.Option(help="Data-parallel ranks; what is left of the fleet.", metavar="N")] = None,
+    ep: Annotated[str, typer.Option(help="Expert-parallel ranks.", metavar="N")] = "1",
+    etp: Annotated[str, typer.Option(help="Tensor-parallel ranks of one expert: 1 or as --tp.", metavar="N")] = "1",
+    overlap_experts: Annotated[
+        bool, typer.Option("--overlap-experts", help="Run exchanges beside another micro-batch.")
+    ] = False,
     micro_batch: Annotated[str, typer.Option(help="Sequences of one micro-batch.", metavar="N")] = "1",
     global_batch: Annotated[
         str | None, typer.Option(help="Sequences of one step; 4M tokens if left out.", metavar="N")
     ] = None,
     seq: Seq = None,
     recompute: Annotated[
-        str, typer.Option(help="none, selective, full, or a number of layers per stage.", metavar="NAME|N")
+        str,
+        typer.Option(
+            help="none, full, a number of layers per stage, or modules joined by +: selective, light, feed.",
+            metavar="NAME|N",
+        ),
     ] = "none",
     zero: Annotated[
         str | None, typer.Option(help="ZeRO stage, 0 to 3; 3 is FSDP; as usual for the stack if left out.", metavar="N")
@@ -103,11 +166,20 @@ def estimate(
         bool | None,
         typer.Option(help="Share out what lies between tensor-parallel blocks; as usual for the stack if left out."),
     ] = None,
+    offload: Annotated[bool, typer.Option("--offload", help="Keep optimizer states on the host.")] = False,
+    graphs: Annotated[bool, typer.Option("--graphs", help="Capture kernel launches in graphs.")] = False,
     precision: Precision = "bf16",
     tokens: Tokens = None,
     stack: StackName = None,
+    framework: FrameworkName = None,
     network: Network = None,
     money: Money = "rent",
+    routing: Routing = None,
+    capacity: Capacity = None,
+    mtp: Mtp = True,
+    clip: ClipSize = None,
+    clips: Clips = None,
+    gradients: Gradients = None,
     sources: Sources = False,
     json: Json = False,
 ) -> None:
@@ -115,19 +187,26 @@ def estimate(
 
     Prints where the time of a step goes, and what fills the fullest chip.
     """
-    from cutline.cli import screen
+    from cutline.cli import screen, whole
     from cutline.plan import run
 
-    sizes = {"tp": tp, "cp": cp, "pp": pp, "vpp": vpp, "micro_batch": micro_batch}
+    sizes = {"tp": tp, "cp": cp, "pp": pp, "vpp": vpp, "ep": ep, "etp": etp, "micro_batch": micro_batch}
     if dp is not None:
         sizes["dp"] = dp
     chosen = {name: float(inputs.whole(text, "--" + name.replace("_", "-"))) for name, text in sizes.items()}
+    kinds, schedules = ("ring", "all-gather", "all-to-all"), ("1f1b", "zb-h1", "zb-h2", "dualpipe")
+    chosen["cp_kind"] = float(kinds.index(inputs.one_of(cp_kind, "--cp-kind", kinds)))
+    chosen["schedule"] = float(schedules.index(inputs.one_of(schedule, "--schedule", schedules)))
+    chosen |= {"ep_hidden": float(overlap_experts), "offload": float(offload), "graphs": float(graphs)}
     if zero is not None:
         chosen["zero"] = float(inputs.one_of(zero, "--zero", ("0", "1", "2", "3")))
     if sequence_parallel is not None:
         chosen["sequence_parallel"] = float(sequence_parallel)
-    batch = inputs.whole(global_batch, "--global-batch") if global_batch is not None else None
-    job = _job(model, on, tokens, seq, precision, stack, network, money=money, global_batch=batch)
+    ask = _ask(
+        tokens, seq, precision, stack, network, framework, routing, capacity, clips, gradients, mtp=mtp, clip=clip, money=money,
+        global_batch=inputs.whole(global_batch, "--global-batch") if global_batch is not None else None,
+    )  # fmt: skip
+    job = whole.asked(inputs.model_named(model), on, ask)
     deep = layers_per_stage(job.model.layers, int(chosen["pp"]), int(chosen["vpp"]))
     chosen |= run.recompute_fields(recompute.strip().casefold(), deep)
     answer = run.given(job, chosen)
@@ -147,37 +226,32 @@ def layers_per_stage(layers: int, pp: int, vpp: int) -> int:
     return max(ways[0]) if ways else -(-layers // pp)
 
 
-def _job(
-    model: str,
-    on: str,
+def _ask(
     tokens: str | None,
     seq: str | None,
     precision: str,
     stack: str | None,
     network: str | None,
-    **batch: Any,
-) -> Job:
-    """Turn the words that `plan` and `estimate` share into a job."""
-    from cutline.cli.words import plain
-    from cutline.plan import run
-
-    wanted = inputs.number(tokens, "--tokens")
-    length = inputs.whole(seq, "--seq", 1e8) if seq is not None else None
+    framework: str | None,
+    routing: str | None,
+    capacity: str | None,
+    clips: str | None,
+    gradients: str | None,
+    **rest: Any,
+) -> dict[str, Any]:
+    """Turn the words that `plan` and `estimate` share into arguments of `job.job`, all but model and fleet."""
     chosen = inputs.stack_named(stack)
-    shape = inputs.model_named(model)
-    published = shape.tokens if wanted is None else None
-    job = run.job(
-        shape,
-        inputs.fleet(on),
-        wanted or published,
-        length,
-        precision=precision.strip().casefold(),
-        stack=chosen.stack,
-        changes=chosen.changes,
-        residual=chosen.residual,
-        network=inputs.network(network),
-        **batch,
-    )
-    if published:
-        job.assumed.append(f"tokens {plain(published)}: as published")
-    return job
+    return {
+        "tokens": inputs.number(tokens, "--tokens"),
+        "seq": inputs.whole(seq, "--seq", 1e8) if seq is not None else None,
+        "precision": precision.strip().casefold(),
+        "stack": chosen.stack,
+        "changes": chosen.changes,
+        "residual": chosen.residual,
+        "network": inputs.network(network),
+        "framework": framework.strip().casefold() if framework is not None else None,
+        "imbalance": inputs.share(routing, "--routing"),
+        "capacity": inputs.decimal(capacity, "--capacity") or 0.0,
+        "clips": inputs.number(clips, "--clips"),
+        "gradients": gradients.strip().casefold() if gradients is not None else None,
+    } | rest

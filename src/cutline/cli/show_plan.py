@@ -22,9 +22,11 @@ def plan(answer: Answer, seconds: float, sources: bool) -> None:
         screen.line("best in full: " + words.strategy_in_full(answer["best"]["strategy"]), hang=14)
         screen.line()
         _why(answer)
+        _beside(answer)
     _doubt(answer)
     screen.ends(
-        f"searched {words.counted(answer['searched'], 'strategy', 'strategies')}, {answer['feasible']:,} fit, in {seconds:.1f} s",
+        f"searched {words.counted(answer['searched'], 'strategy', 'strategies')}, {percent(answer['pruned'] / answer['searched'])} "
+        f"ruled out by bounds, in {seconds:.1f} s",
         words.version(),
     )
     source_lines(answer, sources)
@@ -95,7 +97,44 @@ def _why(answer: Answer) -> None:
     short = {"scale-out network": "network", "host speed": "host"}
     said = [f"{short.get(k, k)} {percent(v, 1)}" for k, v in gains if v >= 0.0005]
     screen.items("10 % more of ... buys: ", said or ["nothing"])
+    free = [f"{row['limit']} {percent(row['saves'], 0)}" for row in answer.get("lifted", ())]
+    if free:
+        screen.items("the best plan without a limit takes less by: ", free)
     published(answer)
+
+
+def _beside(answer: Answer) -> None:
+    """Print what stands beside the plan: other chips, a ramp, a narrow format's saving, how the size was settled, a drawing."""
+    if answer.get("compare"):
+        said = []
+        for row in answer["compare"]:
+            best = row["best"]
+            time = best and (f"{digits(best['days'])} days" if best["days"] is not None else f"{digits(best['step_s'])} s")
+            said.append(f"{row['chip']} {time} (x {row['times']:.2f})" if best and row["times"] else f"{row['chip']}: {row['why']}" if not best else f"{row['chip']} {time}")
+        screen.items("same job:  ", said)
+    effect = answer.get("precision_effect")
+    if effect:
+        saves = [f"{what} {percent(effect[what])}" for what in ("time", "energy") if effect[what] is not None]
+        against = f"saves against bf16: {', '.join(saves)}; " if saves else ""
+        where = f" ({effect['source']['title']})" if effect["source"] else ""
+        screen.line(f"{answer['precision']} {against}{effect['loss']}{where}", hang=6)
+    ramp = answer.get("ramp")
+    if ramp:
+        steps = ", ".join(f"{words.plain(p['batch_tokens'])} from {words.plain(p['from_tokens'])}: {digits(p['days'])}" for p in ramp["phases"])
+        more = f", {percent(ramp['more'], 1)} more than at the full batch" if ramp["more"] is not None else ""
+        screen.line(f"with the batch ramp {digits(ramp['days'])} days{more} (days by phase: {steps})", hang=6)
+    size = answer.get("sizing")
+    if size:
+        screen.line(
+            f"size: {large(size['parameters'])} active parameters on {words.plain(size['tokens'])} tokens, {digits(size['tokens_per_parameter'])} per parameter; "
+            f"loss {size['loss']:.3f} by {size['source']} ({size['replication']}), {size['loss_by_other_law']['loss']:.3f} by the other law; "
+            f"least loss for this size's compute at {words.plain(size['best_tokens'])} tokens",
+            hang=6,
+        )
+    drawn = answer.get("sampling")
+    if drawn:
+        ways = ", ".join(f"{digits(w['clip_s'])} s on {words.counted(w['chips'], 'chip')}" for w in drawn["ways"])
+        screen.line(f"one clip of {drawn['steps']} steps with {drawn['passes_per_step']} passes each is drawn in {ways}", hang=6)
 
 
 def published(answer: Answer) -> None:
@@ -133,13 +172,15 @@ def _numbers(rows: list[Answer], asked: float | None) -> str:
 def _doubt(answer: Answer) -> None:
     """Print what was asked with its defaults, and what was assumed."""
     batch = answer["global_batch"] * answer["seq"]
+    shot = answer.get("clip")
     asked = [
         f"{answer['model']} ({large(answer['parameters'])} parameters)",
         f"{answer['chips']:,} x {answer['chip']}",
         *([f"{words.plain(answer['tokens'])} tokens"] if answer["tokens"] else []),
-        f"{words.counted(answer['global_batch'], 'sequence')} of {answer['seq']:,} tokens per step ({words.plain(batch)})",
+        f"{words.counted(answer['global_batch'], 'clip' if shot else 'sequence')} of {answer['seq']:,} tokens per step ({words.plain(batch)})",
         answer["precision"],
         f"stack {answer['stack']}" + (" (calibrated)" if answer["calibrated"] else ""),
+        *([f"strategies of {answer['framework']}"] if answer["framework"] != answer["stack"] else []),
     ]
     screen.line("for: " + ", ".join(asked), hang=5)
     assumed = list(answer["assumed"])

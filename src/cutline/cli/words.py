@@ -11,6 +11,7 @@ PARTS = {
     "host": "kernel launch",
     "tp": "tensor-parallel links",
     "cp": "context-parallel links",
+    "ep": "expert exchange",
     "fsdp": "parameter gathers",
     "bubble": "bubble",
     "p2p": "stage-to-stage",
@@ -161,7 +162,7 @@ def gibibytes(x: float) -> str:
 
 def split(strategy: dict[str, Any]) -> str:
     """Write how chips are shared out: `tp 8  pp 4  dp 64`, or `fsdp  dp 2048`."""
-    axes = [f"{axis} {strategy[axis]}" for axis in ("tp", "cp", "pp") if strategy[axis] > 1]
+    axes = [f"{axis} {strategy[axis]}" for axis in ("tp", "cp", "ep", "pp") if strategy[axis] > 1]
     kind = ["fsdp"] if strategy["zero"] == 3 else []
     return "  ".join([*kind, *axes, f"dp {strategy['dp']}"])
 
@@ -177,14 +178,22 @@ def strategy_in_full(strategy: dict[str, Any]) -> str:
         else:
             each = f"{s['layers_first']}, {s['layers_middle']} and {s['layers_last']}"
             layers = f"{each} layers on first, middle and last stage"
-        said.append(layers + (f" in {s['vpp']} chunks" if s["vpp"] > 1 else ""))
+        chunks = f" in {s['vpp']} chunks" if s["vpp"] > 1 else "" if s["schedule"] == "1F1B" else f", {s['schedule']}"
+        said.append(layers + chunks)
+    if s["cp"] > 1:
+        said.append(f"context by {s['cp_kind']}")
+    if s["etp"] > 1:
+        said.append(f"experts split over {s['etp']}")
+    if s["ep_hidden"]:
+        said.append("exchanges beside another micro-batch")
     said.append(f"micro-batch {s['micro_batch']} ({s['micro_batches']} per step)")
     sharded = f" over {s['shard']}" if s["zero"] and s["shard"] != s["dp"] * s["cp"] else ""
     said.append(f"ZeRO {s['zero']}{sharded}")
     if s["tp"] > 1:
         said.append("sequence parallel" if s["sequence_parallel"] else "no sequence parallel")
     recompute = s["recompute"]
-    said.append(f"recompute {recompute}" + (" per stage" if "of" in recompute and s["pp"] > 1 else ""))
+    said.append(f"recompute {recompute}" + (" per stage" if " of " in recompute and s["pp"] > 1 else ""))
+    said += [word for switch, word in (("offload", "optimizer on the host"), ("graphs", "launch graphs")) if s[switch]]
     return ", ".join(said)
 
 

@@ -18,6 +18,8 @@ from cutline.plan import constants as table
 from cutline.plan import interval, machine
 from cutline.plan.columns import Estimate, Strategy
 from cutline.plan.costs import DAY, goodput, power_w, prices
+from cutline.plan.explain import lifted, sensitivity
+from cutline.plan.frameworks import excluded, refusal
 from cutline.plan.job import Job, batch_for, job
 from cutline.plan.provenance import sources_of
 from cutline.plan.search import OBJECTIVES, USABLE, Found, kind_of, search
@@ -107,25 +109,6 @@ def half_width(j: Job) -> float:
     return float(interval.half_width(x, residual=j.residual))
 
 
-def sensitivity(j: Job, s: Strategy) -> dict[str, float]:
-    """Return how much shorter the step gets if one resource were 10 % more, by resource. [1]"""
-    base = float(estimate(j.shape, j.rates, j.constants, s).step_s[0])
-    more: dict[str, Estimate] = {}
-    for name, changed in {
-        "compute": ("flop_per_s", "linear_flop_per_s"),
-        "scale-up link": ("up_bytes_per_s",),
-        "scale-out network": ("out_bytes_per_s",),
-        "memory rate": ("memory_bytes_per_s",),
-    }.items():
-        rates = j.rates.replace(**{k: getattr(j.rates, k) * 1.1 for k in changed})
-        more[name] = estimate(j.shape, rates, j.constants, s)
-    faster = j.constants.replace(
-        host_layer_s=j.constants.host_layer_s / 1.1, host_micro_s=j.constants.host_micro_s / 1.1
-    )
-    more["host speed"] = estimate(j.shape, j.rates, faster, s)
-    return {name: 1.0 - float(e.step_s[0]) / base for name, e in more.items()}
-
-
 def objective_of(j: Job, name: str) -> Callable[[Strategy, Estimate], Array] | None:
     """Return the number to minimise: step time, joules, or dollars of a step."""
     if name not in OBJECTIVES:
@@ -145,15 +128,22 @@ def objective_of(j: Job, name: str) -> Callable[[Strategy, Estimate], Array] | N
 
 
 def plan(
-    j: Job, top: int = 5, objective: str = "time", progress: Callable[[int], None] | None = None
+    j: Job, top: int = 5, objective: str = "time", progress: Callable[[int], None] | None = None, why: bool = True
 ) -> dict[str, Any]:
     """Search every strategy of a job; return the answer as the JSON that all faces print.
+
+    Parameters
+    ----------
+    top : int
+        Plans to name: the best, and the best of other kinds.
+    why : bool
+        Search again with one limit lifted at a time.
 
     Returns
     -------
     dict
         Keys as in docs/json.md: `best`, `alternatives`, `pareto`, `nearest`, `searched`, `feasible`,
-        `published`, `sensitivity`, `assumed`, `sources`. `best` is None where nothing fits.
+        `published`, `sensitivity`, `lifted`, `excluded`, `assumed`, `sources`. `best` is None where nothing fits.
     """
     if top < 1:
         raise CutlineError(f"top must be at least 1; got {top}")
@@ -170,9 +160,12 @@ def plan(
         "pareto": [],
         "nearest": None,
         "searched": found.searched,
+        "pruned": found.pruned,
         "feasible": found.feasible,
         "published": published.of(j.model.name, j.group.chip.name, j.group.chips),
         "sensitivity": {},
+        "lifted": [],
+        "excluded": excluded(j.framework, j.space),
         "assumed": j.assumed,
         "sources": sources_of(j),
     }
@@ -191,6 +184,8 @@ def plan(
     front = np.linspace(0, len(found.pareto[0]) - 1, min(12, len(found.pareto[0]))).astype(int)
     answer["pareto"] = [describe(j, *found.pareto, int(i)).row for i in front]
     answer["sensitivity"] = sensitivity(j, s)
+    if why:
+        answer["lifted"] = lifted(j, float(e.step_s[0]))
     return answer
 
 
@@ -206,7 +201,9 @@ def question(j: Job) -> dict[str, Any]:
         "global_batch": j.batch,
         "precision": j.precision,
         "stack": j.stack.name,
+        "framework": j.framework.name,
         "calibrated": j.calibrated,
+        "clip": list(j.clip) if j.clip else None,
     }
 
 
@@ -221,14 +218,12 @@ def _nearest(j: Job, found: Found) -> dict[str, Any] | None:
     for factor in (2, 4, 8, 16, 32):
         bigger = Space(**(j.space.__dict__ | {"chips": j.group.chips * factor}))
         if j.batch % factor == 0 or j.batch >= j.group.chips * factor:
-            more = search(j.shape, j.rates, j.constants, bigger)
-            if more.feasible:
+            if search(j.shape, j.rates, j.constants, bigger, most_kinds=1, front=False).feasible:
                 cures.append(f"{j.group.chips * factor} chips of this kind")
                 break
     cures.append(f"a chip with {need / USABLE / 2**30:.0f} GiB")
-    states = float(e.optimizer_bytes[0])
-    if need - states <= usable:
-        cures.append("optimizer states on the host (not estimated yet)")
+    if need - float(e.optimizer_bytes[0]) <= usable:
+        cures.append("optimizer states on the host (--framework any)")
     short = j.space.seq // 2
     if float(e.activations_bytes[0] + e.logits_bytes[0]) / 2 >= need - usable and short:
         cures.append(f"sequences of {short} tokens")
@@ -237,8 +232,11 @@ def _nearest(j: Job, found: Found) -> dict[str, Any] | None:
 
 def given(j: Job, chosen: dict[str, float]) -> dict[str, Any]:
     """Estimate one strategy that the user spelled out; the answer has the keys of `plan`, with parts."""
+    why = refusal(j.framework, chosen, j.space)
+    if why:
+        raise CutlineError(why)
     usual = {"zero": float(min(j.stack.zero, 1 if chosen.get("pp", 1) > 1 else 3))}
-    usual["sequence_parallel"] = float(j.stack.sequence_parallel)
+    usual["sequence_parallel"] = float(j.stack.sequence_parallel or j.model.experts > 0)
     s = single(j.space, usual | chosen)
     e = estimate(j.shape, j.rates, j.constants, s)
     run = describe(j, s, e)
@@ -263,13 +261,22 @@ def given(j: Job, chosen: dict[str, float]) -> dict[str, Any]:
 
 
 def recompute_fields(text: str, layers_per_stage: float) -> dict[str, float]:
-    """Read `none`, `selective`, `full` or a number of layers per stage."""
-    known = {"none": (0.0, 0.0), "selective": (1.0, 0.0), "full": (0.0, 1.0)}
-    if text in known:
-        selective, full = known[text]
-        return {"selective": selective, "full": full}
-    if re.fullmatch(r"\d+", text) and int(text) <= layers_per_stage:
-        return {"selective": 0.0, "full": int(text) / layers_per_stage}
-    raise CutlineError(
-        f"recompute must be none, selective, full, or layers per stage (0 to {layers_per_stage:g}); got '{text}'"
-    )
+    """Read `none`, `full`, a number of layers per stage, or modules joined by `+`: selective, light, feed.
+
+    Examples
+    --------
+    >>> recompute_fields("selective+light", 8)
+    {'selective': 1.0, 'light': 1.0, 'feed': 0.0, 'full': 0.0}
+    """
+    modules = [word.strip() for word in text.split("+")]
+    if set(modules) <= set(MODULES):
+        return {name: float(name in modules) for name in MODULES} | {"full": 0.0}
+    share = {"none": 0.0, "full": 1.0}.get(text)
+    if share is None and re.fullmatch(r"\d+", text) and int(text) <= layers_per_stage:
+        share = int(text) / layers_per_stage
+    if share is None:
+        raise CutlineError(
+            f"recompute must be none, full, layers per stage (0 to {layers_per_stage:g}), or modules joined by +: "
+            f"{', '.join(MODULES)}; got '{text}'"
+        )
+    return dict.fromkeys(MODULES, 0.0) | {"full": share}

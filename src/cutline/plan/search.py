@@ -35,8 +35,9 @@ class Found:
 class _Kept:
     """The best of each kind and the Pareto front so far, and the bounds that follow from them."""
 
-    def __init__(self, most_kinds: int | None) -> None:
+    def __init__(self, most_kinds: int | None, with_front: bool) -> None:
         self.most_kinds = most_kinds
+        self.with_front = with_front
         self.tables: list[tuple[Strategy, Estimate, Array]] = []
         self.leaders: dict[float, float] = {}
         self.front = np.empty((0, 3))
@@ -47,6 +48,8 @@ class _Kept:
             return np.zeros(len(points), bool)
         limit = sorted(self.leaders.values())[self.most_kinds - 1]
         out = points[:, 2] > limit
+        if not self.with_front:
+            return out
         rows = np.flatnonzero(out)
         for start in range(0, len(rows), 512):
             some = rows[start : start + 512]
@@ -61,6 +64,9 @@ class _Kept:
         leaders = order[first]
         for name, row in zip(names.tolist(), leaders, strict=True):
             self.leaders[name] = min(self.leaders.get(name, np.inf), float(value[row]))
+        if not self.with_front:
+            self.tables.append((s[leaders], e[leaders], points[leaders]))
+            return
         front = _front(points)
         front = front[~(self.front[None] <= points[front, None]).all(axis=2).any(axis=1)] if len(self.front) else front
         rows = np.unique(np.concatenate([leaders, front]))
@@ -102,6 +108,7 @@ def search(
     objective: Callable[[Strategy, Estimate], Array] | None = None,
     progress: Callable[[int], None] | None = None,
     most_kinds: int | None = None,
+    front: bool = True,
 ) -> Found:
     """Search every strategy of a space and keep what a planner wants to see.
 
@@ -113,6 +120,8 @@ def search(
         Called with the count searched so far, once per chunk.
     most_kinds : int, optional
         How many kinds to keep; without it all, and only memory bounds prune.
+    front : bool
+        Keep the Pareto front too; without it bounds prune by the objective alone.
 
     Returns
     -------
@@ -135,7 +144,7 @@ def search(
     each = np.array([len(t) for t in tables])[of]
     found.searched = int(each.sum())
     hopeful = np.flatnonzero((need <= usable) & (each > 0))
-    kept = _Kept(most_kinds)
+    kept = _Kept(most_kinds, front)
     done = found.pruned = int(each.sum() - each[hopeful].sum())
     order = hopeful[np.argsort(bounds[hopeful, 2], kind="stable")]
     while len(order):

@@ -238,18 +238,18 @@ def _pipelines(space: Space, kind: Kind) -> Iterator[tuple[float, float, tuple[i
             continue
         chunks_of = divisors_up_to(space.layers, kind.pp) if schedule == 0 else [1]
         for vpp in space.allowed("vpp", [v for v in chunks_of if v == 1 or (space.interleaves and kind.interleaved)]):
-            for way in dict.fromkeys([*layouts(space.layers, kind.pp, int(vpp)), *_light_end(space, kind.pp)]):
+            for way in dict.fromkeys([*layouts(space.layers, kind.pp, int(vpp)), *_light_end(space, kind.pp, int(vpp))]):
                 if all(space.allowed(n, [float(x)]) for n, x in zip(("first", "middle", "last"), way, strict=True)):
                     yield schedule, vpp, way
 
 
-def _light_end(space: Space, pp: int) -> list[tuple[int, int, int]]:
-    """Return the layout that leaves room for prediction layers and loss on the last stage."""
+def _light_end(space: Space, pp: int, vpp: int) -> list[tuple[int, int, int]]:
+    """Return the layout that leaves room for prediction layers and loss on the last stage, whose last chunks are short."""
     if not space.mtp or pp == 1:
         return []
     k = -(-(space.layers + space.mtp + 1) // pp)
     last = space.layers - k * (pp - 1)
-    return [(k, k, last)] if last >= 1 else []
+    return [(k, k, last)] if last >= 1 and k % vpp == 0 else []
 
 
 def _repeats(space: Space, deep: int) -> list[tuple[float, float, float, float]]:
