@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,8 @@ from cutline.plan.search import search
 from cutline.plan.strategy import chunks
 from cutline.plan.training import estimate
 
+SPARSE = ("deepseek-v3", "2048 x H800-SXM-80GB", 14.8e12)
+WIDE = ("gpt3-175b", "512 x A100-SXM-80GB", 3e11)
 DEMO = ("llama-65b", "2048 x A100-SXM-80GB", 1.4e12)
 LARGE = ("llama-3.1-405b", "16384 x H100-SXM-80GB", 15.6e12)
 
@@ -65,12 +69,22 @@ def load_tables() -> None:
 def measure() -> dict[str, float]:
     """Return all figures."""
     out: dict[str, float] = {}
-    for label, (name, fleet, tokens) in (("demo", DEMO), ("large", LARGE)):
-        j = run.job(model(name), fleet, tokens)
-        seconds, found = cpu_s(lambda j=j: search(j.shape, j.rates, j.constants, j.space))  # type: ignore[misc]
+    cases: dict[str, tuple[tuple[str, str, float], dict[str, Any]]] = {
+        "demo": (DEMO, {}),
+        "large": (LARGE, {}),
+        "sparse": (SPARSE, {"precision": "fp8-block"}),
+        "wide": (WIDE, {"framework": "any"}),
+        "large_wide": (LARGE, {"framework": "any"}),
+        "sparse_wide": (SPARSE, {"precision": "fp8-block", "framework": "any"}),
+    }
+    for label, ((name, fleet, tokens), options) in cases.items():
+        j = run.job(model(name), fleet, tokens, **options)
+        seconds, found = cpu_s(lambda j=j: search(j.shape, j.rates, j.constants, j.space, most_kinds=5), 2)  # type: ignore[misc]
         out[f"{label}_candidates"] = found.searched
+        out[f"{label}_estimated"] = found.searched - found.pruned
         out[f"{label}_search_cpu_s"] = seconds
         out[f"{label}_candidates_per_cpu_s"] = found.searched / seconds
+    out["peak_memory_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
     j = run.job(model(DEMO[0]), DEMO[1], DEMO[2])
     table = next(chunks(j.space))
     sample = table[np.linspace(0, len(table) - 1, 200).astype(int)]
@@ -83,11 +97,50 @@ def measure() -> dict[str, float]:
     return out
 
 
+GROWTH = Path(__file__).resolve().parent.parent / "docs" / "speed.svg"
+
+
+def growth() -> None:
+    """Draw how the time of a search grows with the fleet and with the space: into docs/speed.svg."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "cutline"
+    import matplotlib.pyplot as plt
+
+    figure, (by_chips, by_space) = plt.subplots(1, 2, figsize=(9.5, 4.0), layout="constrained")
+    for name, precision, framework, marker in (
+        ("llama-65b", "bf16", None, "o"), ("llama-65b", "bf16", "any", "s"), ("deepseek-v3", "fp8", None, "^"), ("deepseek-v3", "fp8", "any", "v"),
+    ):  # fmt: skip
+        points = []
+        for chips in (64, 256, 1024, 4096, 16384):
+            j = run.job(model(name), f"{chips} x H800-SXM-80GB", precision=precision, framework=framework, batch_tokens=64e6)
+            seconds, found = cpu_s(lambda j=j: search(j.shape, j.rates, j.constants, j.space, most_kinds=5), 1)  # type: ignore[misc]
+            points.append((chips, found.searched, seconds))
+        label = f"{name}, {framework or 'megatron'}"
+        x, n, y = zip(*points, strict=True)
+        by_chips.plot(x, y, marker=marker, label=label)
+        by_space.plot(n, y, marker=marker, label=label)
+    for axes, what in ((by_chips, "chips"), (by_space, "strategies in the space")):
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xlabel(what)
+        axes.grid(alpha=0.3)
+    by_chips.set_ylabel("CPU-seconds of one search")
+    by_chips.legend(fontsize=8)
+    figure.savefig(GROWTH, metadata={"Date": None})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--picture", action="store_true", help="draw docs/speed.svg instead")
+    arguments = parser.parse_args()
+    if arguments.picture:
+        growth()
+        return
     figures = measure()
-    if parser.parse_args().json:
+    if arguments.json:
         print(json.dumps(figures))
         return
     for name, value in figures.items():

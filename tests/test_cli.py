@@ -23,6 +23,8 @@ CONFIG = Path(__file__).parent / "configs" / "qwen2.5-0.5b.json"
 PLAN = ["plan", "gpt2", "--on", "8 x A100-SXM-80GB"]
 ESTIMATE = ["estimate", "llama-7b", "--on", "8 x A100-SXM-80GB", "--global-batch", "64"]
 COMMANDS = ("plan", "estimate", "chips", "chip", "models", "model", "accuracy", "calibrate")
+BESIDE = {"sizing": None, "compare": [], "ramp": None, "precision_effect": None, "sampling": None}
+"""What `plan` adds to the answer of `run.plan`, where nobody asks for it."""
 STACK = 'name = "mine"\nbase = "torchtitan"\ncalibrated_on = []\n\n[multipliers]\ncompute = 1.25\n'
 
 
@@ -85,6 +87,26 @@ def strict(text):
         ["plan", "llama-65b", "--on", "1024 x H20", "--network", "200 Gb/s per chip", "--tokens", "1.4T"],
         [*ESTIMATE, "--tp", "2", "--pp", "2", "--recompute", "3", "--micro-batch", "2"],
         [*ESTIMATE, "--zero", "3", "--recompute", "full"],
+        ["plan", "mixtral-8x7b", "--on", "64 x H100-SXM-80GB", "--routing", "balanced", "--top", "2"],
+        ["plan", "wan-2.1-1.3b", "--on", "8 x H100-SXM-80GB", "--clips", "1M", "--top", "2"],
+        [*PLAN, "--compare", "A800-SXM-80GB,H20", "--tokens", "10B", "--ramp", "256k, 512k from 1B"],
+        [*PLAN, "--days", "0.1", "--framework", "any"],
+        ["plan", "--on", "64 x H100-SXM-80GB", "--chinchilla", "--flop", "1e21"],
+        ["plan", "llama-7b", "--on", "64 x H100-SXM-80GB", "--precision", "fp8", "--money", "own"],
+        [
+            "estimate",
+            "mixtral-8x7b",
+            "--on",
+            "64 x H100",
+            "--ep",
+            "8",
+            "--zero",
+            "1",
+            "--pp",
+            "2",
+            "--global-batch",
+            "64",
+        ],
         ["chips"],
         ["chips", "--maker", "huawei"],
         ["chip", "h20"],
@@ -188,9 +210,9 @@ def test_rows_prints_every_row(cli, own, rows):
 def test_plan_json_is_the_dict_of_run_plan(cli):
     code, out, _ = cli(*PLAN, "--tokens", "10B", "--json", "--top", "3")
     assert code == 0
-    assert strict(out) == plain(run.plan(run.job(model("gpt2"), "8 x A100-SXM-80GB", 1e10), 3))
-    wanted = {"best", "alternatives", "searched", "feasible", "published", "sources"}
-    assert wanted <= set(strict(out))
+    assert strict(out) == plain(run.plan(run.job(model("gpt2"), "8 x A100-SXM-80GB", 1e10), 3)) | BESIDE
+    wanted = {"best", "alternatives", "searched", "pruned", "feasible", "published", "lifted", "excluded", "sources"}
+    assert wanted | {"framework", "clip"} <= set(strict(out))
 
 
 def test_plan_of_a_config_json_is_the_dict_of_run_plan(cli):
@@ -198,7 +220,7 @@ def test_plan_of_a_config_json_is_the_dict_of_run_plan(cli):
     _, out, _ = cli("plan", CONFIG, *words, "--json")
     fleet, network = words[1], words[5]
     job = run.job(read_config(CONFIG), fleet, stack=STACKS["torchtitan"], network=network, batch_tokens=1e6)
-    assert strict(out) == plain(run.plan(job))
+    assert strict(out) == plain(run.plan(job)) | BESIDE
 
 
 def test_estimate_json_is_the_dict_of_run_given(cli):
@@ -243,6 +265,93 @@ def test_catalogue_json_is_the_dict_of_its_functions(cli):
     ):
         code, out, _ = cli(*words, "--json")
         assert code == 0 and strict(out) == plain(answer)
+
+
+# ---- what stands beside a plan
+
+
+def test_other_parts_stand_beside_the_plan(cli):
+    _, out, _ = cli(*PLAN, "--tokens", "10B", "--compare", "h20,A100,A100-SXM-40GB", "--json")
+    answer = strict(out)
+    assert [row["chip"] for row in answer["compare"]] == ["H20", "A100-SXM-40GB"]  # the asked part is not its own rival
+    for row in answer["compare"]:
+        alone = strict(cli("plan", "gpt2", "--on", f"8 x {row['chip']}", "--tokens", "10B", "--json")[1])["best"]
+        assert row["best"]["step_s"] == pytest.approx(alone["step_s"])
+        assert row["times"] == pytest.approx(alone["step_s"] / answer["best"]["step_s"])
+    _, out, _ = cli("plan", "llama-2-70b", "--on", "16 x H100-SXM-80GB", "--compare", "L4", "--json")
+    (row,) = strict(out)["compare"]
+    assert row["best"] is None and row["times"] is None and row["why"] == "nothing fits its memory"
+
+
+def test_a_run_sized_by_days_takes_those_days(cli):
+    _, out, _ = cli(*PLAN, "--days", "2", "--json")
+    answer = strict(out)
+    assert answer["best"]["days"] == pytest.approx(2.0, rel=1e-3)
+    size = answer["sizing"]
+    assert answer["tokens"] == size["tokens"] and size["days"] == 2.0 and size["law"] == "besiroglu"
+    assert size["loss_by_other_law"]["law"] == "chinchilla" and size["replication"] and size["source"]
+    assert 1.5 < size["loss"] < 5
+
+
+def test_a_run_sized_by_flop_takes_that_flop(cli):
+    _, out, _ = cli("plan", "llama-7b", "--on", "64 x A100", "--flop", "1e21", "--json")
+    assert 1e21 / strict(out)["tokens"] == pytest.approx(6 * 6.74e9, rel=0.15)  # 6 N D, and attention
+
+
+def test_a_law_sizes_model_and_tokens_of_a_budget(cli):
+    _, out, _ = cli("plan", "--on", "1024 x H100-SXM-80GB", "--chinchilla", "--flop", "1e23", "--json")
+    answer = strict(out)
+    size = answer["sizing"]
+    assert size["sized"] and answer["model"].startswith("decoder-") and answer["tokens"] == size["tokens"]
+    assert 10 < size["tokens_per_parameter"] < 40
+    assert size["tokens"] == pytest.approx(size["best_tokens"], rel=0.1)  # decoders come in steps
+    assert 6 * size["parameters"] * size["tokens"] == pytest.approx(1e23, rel=0.1)
+    _, out, _ = cli("plan", "llama-7b", "--on", "64 x A100", "--chinchilla", "--json")
+    size = strict(out)["sizing"]
+    assert size["tokens"] == size["best_tokens"] == strict(out)["tokens"]
+
+
+def test_a_ramp_takes_longer_than_the_full_batch_and_its_phases_sum_to_it(cli):
+    words = ["plan", "llama-7b", "--on", "64 x A100", "--tokens", "100B", "--ramp", "256k, 1M from 10B, 4M from 30B"]
+    _, out, _ = cli(*words, "--json")
+    answer = strict(out)
+    phases = answer["ramp"]["phases"]
+    assert [p["from_tokens"] for p in phases] == [0, 10e9, 30e9]
+    assert sum(p["tokens"] for p in phases) == pytest.approx(100e9)
+    assert sum(p["days"] for p in phases) == pytest.approx(answer["ramp"]["days"])
+    assert answer["ramp"]["days"] == pytest.approx(answer["best"]["days"] * (1 + answer["ramp"]["more"]))
+    assert answer["ramp"]["more"] > 0
+    assert "with the batch ramp " in cli(*words)[1]
+
+
+def test_a_narrow_format_says_what_it_saves_and_what_is_known_of_its_loss(cli):
+    words = ["plan", "llama-7b", "--on", "64 x H100-SXM-80GB", "--tokens", "1T"]
+    wide, narrow = (strict(cli(*words, "--json", "--precision", p)[1]) for p in ("bf16", "fp8-block"))
+    effect = narrow["precision_effect"]
+    assert wide["precision_effect"] is None
+    assert 1 - narrow["best"]["step_s"] / wide["best"]["step_s"] == pytest.approx(effect["time"])
+    assert 0 < effect["time"] < 0.5
+    assert "loss" in effect["loss"] and effect["source"]["title"]
+    assert "saves against bf16" in cli(*words, "--precision", "fp8-block")[1]
+
+
+def test_a_diffusion_transformer_is_planned_in_clips_and_says_how_long_one_takes(cli):
+    words = ["plan", "wan-2.1-1.3b", "--on", "8 x H100-SXM-80GB", "--clips", "1M", "--clip", "81x480x832"]
+    _, out, _ = cli(*words, "--json")
+    answer = strict(out)
+    # 81 frames in 21 latent frames, 480 x 832 in 30 x 52 patches of 16 pixels
+    assert answer["clip"] == [81, 480, 832] and answer["seq"] == 21 * 30 * 52
+    assert answer["tokens"] == 1e6 * answer["seq"]
+    ways = {way["chips"]: way["clip_s"] for way in answer["sampling"]["ways"]}
+    assert ways[1] > ways[max(ways)] > 0
+    assert "clips of" in cli(*words)[1] and "one clip of 50 steps" in cli(*words)[1]
+
+
+def test_prediction_layers_can_be_left_out(cli):
+    words = ["plan", "deepseek-v3", "--on", "2048 x H800-SXM-80GB", "--top", "1", "--tokens", "1T", "--json"]
+    with_it, without = (strict(cli(*words, flag)[1]) for flag in ("--mtp", "--no-mtp"))
+    assert without["best"]["step_s"] < with_it["best"]["step_s"]
+    assert any("multi-token prediction left out" in a for a in without["assumed"])
 
 
 # ---- calibration
@@ -321,7 +430,31 @@ BAD = {
     "precision": ([*PLAN, "--precision", "bf17"], ["'bf17'", "bf16"]),
     "format that the chip lacks": ([*PLAN, "--precision", "fp8"], ["A100-SXM-80GB", "fp8", "it has bf16"]),
     "chip without a peak": (["plan", "gpt2", "--on", "8 x AI200"], ["AI200", "bf16"]),
-    "sparse model": (["plan", "deepseek-v3", *ON], ["deepseek-v3", "sparse", "dense model"]),
+    "routing of a dense model": ([*PLAN, "--routing", "0.2"], ["gpt2", "no experts", "--routing"]),
+    "capacity of a dense model": ([*PLAN, "--capacity", "1.25"], ["gpt2", "no experts", "--capacity"]),
+    "routing": (["plan", "mixtral-8x7b", *ON, "--routing", "even"], ["--routing", "'even'", "balanced"]),
+    "routing beyond 2": (["plan", "mixtral-8x7b", *ON, "--routing", "3"], ["--routing", "between 0 and 2", "'3'"]),
+    "clip of a decoder": ([*PLAN, "--clip", "81x720x1280"], ["gpt2", "--clip", "diffusion"]),
+    "clips of a decoder": ([*PLAN, "--clips", "1M"], ["gpt2", "--clips", "diffusion"]),
+    "clip words": (["plan", "wan-2.1-1.3b", *ON, "--clip", "720p"], ["frames x height x width", "'720p'"]),
+    "framework": ([*PLAN, "--framework", "megatrn"], ["'megatrn'", "megatron"]),
+    "framework that lacks it": (
+        [*ESTIMATE, "--framework", "torchtitan", "--offload"],
+        ["torchtitan", "--framework any"],
+    ),
+    "gradients": ([*PLAN, "--gradients", "fp8"], ["gradients", "bf16 or fp32", "'fp8'"]),
+    "money": ([*PLAN, "--money", "lease"], ["rent or own", "'lease'"]),
+    "compare": ([*PLAN, "--compare", "H80"], ["'H80'", "H800-SXM-80GB"]),
+    "empty compare": ([*PLAN, "--compare", ","], ["--compare", "','"]),
+    "days": ([*PLAN, "--days", "0"], ["--days", "above 0", "'0'"]),
+    "days and tokens": ([*PLAN, "--days", "3", "--tokens", "1B"], ["--tokens", "--days", "one of them"]),
+    "law": ([*PLAN, "--chinchilla", "--law", "kaplan"], ["law", "besiroglu", "'kaplan'"]),
+    "ramp": ([*PLAN, "--tokens", "1B", "--ramp", "4M from 1B"], ["ramp", "'4M from 1B'"]),
+    "shrinking ramp": ([*PLAN, "--tokens", "1B", "--ramp", "4M, 2M from 1M"], ["ramp", "must grow"]),
+    "ramp that nobody published": ([*PLAN, "--tokens", "1B", "--ramp", "published"], ["gpt2", "ramp"]),
+    "ramp without tokens": ([*PLAN, "--ramp", "4M, 8M from 252M"], ["--ramp", "--tokens"]),
+    "cp kind": ([*ESTIMATE, "--cp-kind", "rings"], ["--cp-kind", "'rings'", "did you mean ring"]),
+    "schedule": ([*ESTIMATE, "--schedule", "gpipe"], ["--schedule", "'gpipe'", "dualpipe"]),
     "network unit": ([*PLAN, "--network", "50 GB/s"], ["--network", "'50 GB/s'", "'400 Gb/s per chip'"]),
     "zero network": ([*PLAN, "--network", "0 Gb/s"], ["--network", "above 0", "'0 Gb/s'"]),
     "network words": ([*PLAN, "--network", "fast"], ["--network", "'fast'", "Gb/s"]),
@@ -335,7 +468,7 @@ BAD = {
         [*ESTIMATE, "--pp", "8", "--vpp", "2", "--micro-batch", "4", "--global-batch", "16"],
         ["multiples of pp", "4 micro-batches"],
     ),
-    "recompute": ([*ESTIMATE, "--recompute", "some"], ["'some'", "none, selective, full"]),
+    "recompute": ([*ESTIMATE, "--recompute", "some"], ["'some'", "none, full", "selective, light, feed"]),
     "recompute layers": ([*ESTIMATE, "--pp", "4", "--recompute", "9"], ["'9'", "0 to 8"]),
     "zero stage": ([*ESTIMATE, "--zero", "4"], ["--zero", "'4'", "0, 1, 2, 3"]),
     "calibrate on one row": (["accuracy", "--calibrate", "1"], ["at least 2", "got 1"]),
@@ -344,8 +477,10 @@ BAD = {
     "no such config": (["model", "none/config.json"], ["config.json", "no such file"]),
     "no such command": (["plann"], ["plann", "--help"]),
     "no such option": ([*PLAN, "--token", "5"], ["--token", "`cutline plan --help`"]),
-    "missing argument": (["plan"], ["MODEL", "`cutline plan --help`"]),
+    "missing model": (["plan", *ON], ["MODEL", "--chinchilla", "--days"]),
+    "missing argument": (["estimate", *ON], ["MODEL", "`cutline estimate --help`"]),
     "missing option": (["plan", "gpt2"], ["--on", "`cutline plan --help`"]),
+    "missing words": (["plan"], ["--on", "`cutline plan --help`"]),
     "extra word": (["chips", "H20"], ["H20", "`cutline chips --help`"]),
 }
 

@@ -29,7 +29,6 @@ imports them."""
 
 MOST_LINES, MOST_FUNCTION_LINES = 400, 60
 OVER = {
-    "formats/huggingface_families.py": 430,
     "plan/express.py": 420,
 }
 """What is over the budget today, with a limit of its own that it must not pass. Shrink, then take the entry out."""

@@ -8,6 +8,7 @@ from cutline.facts import reader
 
 TRAINING = reader.DATA / "measurements_training.csv"
 RUNS = reader.DATA / "runs.csv"
+MEMORY = reader.DATA / "measurements_memory.csv"
 
 COLUMNS = """
 id source group date model arch params_total params_active layers hidden heads kv_heads ffn vocab experts topk
@@ -15,6 +16,11 @@ seq_len chip chip_memory_gb n_chips chips_per_node interconnect_scaleup intercon
 framework precision tp pp vpp cp ep dp zero_stage_or_sharding micro_batch global_batch_seqs recompute metric
 value tokens_total mfu_reported hfu_reported measured_or_planned provenance note fault
 """.split()
+MEMORY_COLUMNS = """
+id source model layers chip n_chips tp pp vpp cp ep dp zero_stage_or_sharding micro_batch global_batch_seqs seq_len
+precision recompute framework kind value unit date note
+""".split()
+MEMORY_KINDS = {"allocated": "GiB", "reserved": "GiB"}
 RUN_COLUMNS = "id model chip n_chips tokens tp pp dp metric value unit date source note".split()
 
 COUNTS = """
@@ -43,7 +49,7 @@ GROUPS = {
     "bigscience", "colossal-ai", "fms-fsdp", "gcp-recipes", "internevo", "jax-toolbox", "korthikanti-2022",
     "levanter", "libai", "llm-foundry", "maxtext-gpu", "maxtext-tpu", "megatron-bridge", "megatron-core-h100",
     "megatron-deepspeed", "megatron-sc21", "mindformers", "ml-engineering", "mt-nlg", "nanochat", "nemo-24",
-    "nemo-a100", "nemo-automodel", "nemo-long", "quoted-papers", "sailor", "torchtitan", "wan", "whole-runs",
+    "nemo-a100", "nemo-automodel", "nemo-long", "quoted-papers", "sailor", "simumax", "torchtitan", "wan", "whole-runs",
 }  # fmt: skip
 # global batches that are no multiple of dp x micro-batch although the source is right
 UNEVEN_BATCH: set[str] = set()
@@ -57,6 +63,11 @@ def measured():
 @pytest.fixture(scope="module")
 def runs():
     return [row for _, row in reader.rows(RUNS, RUN_COLUMNS)]
+
+
+@pytest.fixture(scope="module")
+def used_memory():
+    return [row for _, row in reader.rows(MEMORY, MEMORY_COLUMNS)]
 
 
 def scored(row):
@@ -75,20 +86,20 @@ def test_header_is_as_documented(measured, runs):
     assert len(measured) > 1400 and len(runs) > 50
 
 
-@pytest.mark.parametrize("table", ["measured", "runs"])
+@pytest.mark.parametrize("table", ["measured", "runs", "used_memory"])
 def test_ids_are_unique(table, request):
     ids = [row["id"] for row in request.getfixturevalue(table)]
     assert len(set(ids)) == len(ids)
 
 
-@pytest.mark.parametrize("table", ["measured", "runs"])
+@pytest.mark.parametrize("table", ["measured", "runs", "used_memory"])
 def test_sources_resolve(table, request):
     known = reader.sources()
     assert {row["source"] for row in request.getfixturevalue(table)} - set(known) == set()
 
 
-def test_measurements_do_not_rest_on_guesses(measured, runs):
-    assert not [row["id"] for row in measured + runs if row["source"] == "guess"]
+def test_measurements_do_not_rest_on_guesses(measured, runs, used_memory):
+    assert not [row["id"] for row in measured + runs + used_memory if row["source"] == "guess"]
 
 
 def test_clusters_resolve(measured):
@@ -128,18 +139,31 @@ def test_words_are_known(measured):
     assert {row["arch"] for row in measured} <= {"dense", "moe", "dit", ""}
 
 
-def test_chips_resolve(measured, runs):
+def test_chips_resolve(measured, runs, used_memory):
     known = reader.table("chips")
     clusters = [claims["chip", ""][0].value for claims in reader.table("clusters").facts.values()]
-    assert {row["chip"] for row in measured + runs if row["chip"]} | set(clusters) <= set(known)
+    assert {row["chip"] for row in measured + runs + used_memory if row["chip"]} | set(clusters) <= set(known)
 
 
-def test_dates_are_dates(measured, runs):
-    assert not [row["id"] for row in measured + runs if not reader.DATE.fullmatch(row["date"])]
+def test_dates_are_dates(measured, runs, used_memory):
+    assert not [row["id"] for row in measured + runs + used_memory if not reader.DATE.fullmatch(row["date"])]
 
 
-def test_values_are_positive(measured, runs):
-    assert not [row["id"] for row in measured + runs if not float(row["value"]) > 0]
+def test_values_are_positive(measured, runs, used_memory):
+    assert not [row["id"] for row in measured + runs + used_memory if not float(row["value"]) > 0]
+
+
+def test_memory_is_of_whole_chips_and_fits_them(used_memory):
+    chips = reader.table("chips")
+    assert len(used_memory) > 30
+    for row in used_memory:
+        assert row["unit"] == MEMORY_KINDS.get(row["kind"]), row["id"]
+        assert float(row["value"]) * 2**30 <= 1.01 * chips.best(row["chip"], "memory").value, row["id"]
+        assert row["precision"] in PEAK and row["recompute"] in RECOMPUTE - {""}, row["id"]
+        if all(row[name] for name in ("n_chips", "tp", "pp", "dp")):
+            assert product(row, "tp", "pp", "cp", "dp") == int(row["n_chips"]), row["id"]
+        if all(row[name] for name in ("dp", "micro_batch", "global_batch_seqs")):
+            assert int(row["global_batch_seqs"]) % product(row, "dp", "micro_batch") == 0, row["id"]
 
 
 def test_counts_are_positive_whole_numbers(measured):

@@ -14,26 +14,40 @@ from cutline.facts.models import Model, model, parameters
 
 CLOSE = 0.01
 ROUNDED = {
+    "cogvideox-5b": (0.111, "published by name only; of the adaLN, 0.8 billion, nobody printed the shape"),
     "deepseek-7b": (0.014, "the name rounds 6.9 billion"),
     "falcon-40b": (0.034, "the name rounds 41.3 billion"),
     "falcon-7b": (0.012, "the name rounds 6.9 billion"),
+    "flux-1-dev": (0.014, "published as 12 billion; embeddings and the last layer are not counted"),
     "glm-130b": (0.011, "the name rounds 128.7 billion"),
     "gpt3-1.3b": (0.013, "the paper prints two digits"),
     "gpt3-13b": (0.012, "the paper prints two digits, and a width of 5140 that 40 heads of 128 do not make"),
     "gpt3-2.7b": (0.019, "the paper prints two digits"),
     "gpt3-350m": (0.017, "the paper prints two digits"),
+    "hunyuanvideo-13b": (0.042, "published as over 13 billion; embeddings and the text refiner are not counted"),
     "kimi-k2": (0.014, "the paper says 1.04 trillion; the shape in config.json makes 1.026"),
+    "kimi-linear-48b-a3b": (0.024, "the name rounds 49.1 billion down"),
     "llama-4-scout": (0.012, "the card counts the vision tower"),
     "megatron-1.7b": (0.029, "the paper prints two digits of 1.65"),
     "megatron-2b": (0.027, "the README prints two digits of 1.745"),
     "megatron-32b": (0.017, "the README prints two digits"),
     "megatron-3.6b": (0.011, "the paper prints two digits"),
+    "open-sora-2-11b": (0.077, "published by name only; the shape is that of Flux, which calls itself 12 billion"),
     "opt-1.3b": (0.013, "the paper prints two digits"),
     "opt-13b": (0.012, "the paper prints two digits"),
     "pythia-12b": (0.013, "the name rounds 11.8 billion"),
     "qwen3-1.7b": (0.013, "the card prints two digits"),
+    "sora-class": (0.034, "a what-if: nobody published a number, the guess is rounded"),
 }
 """Models whose published number is rounded more coarsely than 1 per cent -> how far off it is, and why."""
+
+ROUNDED_ACTIVE = {
+    "qwen3-next-80b-a3b": (1.09, "the name rounds 3.25 billion, which leaves out embedding and head"),
+}
+"""Models whose published active number is rounded more coarsely than 3 per cent -> factor, and why."""
+
+WHAT_IF = {"sora-class"}
+"""Models of the catalogue that nobody published: every number is a guess, and says so."""
 
 EXACT = {
     "bloom-7b1": 7_069_016_064,
@@ -53,8 +67,12 @@ EXACT = {
     "pythia-1b": 1_011_781_632,
     "pythia-1.4b": 1_414_647_808,
     "pythia-2.8b": 2_775_208_960,
+    "dit-xl-2": 674_834_720,
+    "wan-2.1-1.3b": 1_418_996_800,
+    "wan-2.1-14b": 14_288_491_584,
 }
-"""Models whose makers print every digit: cards of BLOOM, the llm-foundry table for MPT, papers."""
+"""Models whose makers print every digit (cards of BLOOM, the llm-foundry table for MPT, papers), or whose code was
+counted matrix by matrix (DiT, Wan)."""
 
 WANTED = """
 gpt2-124m gpt2-355m gpt2-774m gpt2-1.5b gpt3-125m gpt3-350m gpt3-760m gpt3-1.3b gpt3-2.7b gpt3-6.7b gpt3-13b
@@ -66,6 +84,8 @@ qwen3-235b-a22b deepseek-7b deepseek-67b deepseek-v2 deepseek-v3 deepseek-v3.2 g
 gpt-oss-20b gpt-oss-120b gemma-7b gemma-2-27b gemma-3-27b phi-3-mini phi-4 yi-34b baichuan2-13b internlm-7b
 internlm2-20b hunyuan-large minimax-m2 nemotron-4-15b nemotron-4-340b granite-3.0-8b starcoder-15b olmo-2-13b
 smollm2-1.7b tinyllama-1.1b grok-1 chinchilla-70b palm-540b
+qwen3-next-80b-a3b kimi-linear-48b-a3b minimax-01 nemotron-3-nano nemotron-3-super nemotron-3-ultra
+dit-xl-2 sd3.5-large flux-1-dev hunyuanvideo-13b cogvideox-5b open-sora-2-11b wan-2.1-1.3b wan-2.1-14b sora-class
 """.split()
 
 NAMES = sorted(reader.table("models"))
@@ -91,6 +111,9 @@ def toy(**other) -> Model:
 
 MOE = {"experts": 6, "experts_per_token": 2, "expert_ffn": 20, "shared_ffn": 30, "dense_layers": 1}
 MLA = {"q_rank": 24, "kv_rank": 16, "nope_dim": 8, "rope_dim": 4, "value_dim": 6}
+LINEAR = {"linear_layers": 1, "linear_heads": 4, "linear_head_dim": 16, "linear_key_heads": 2, "state_dim": 8}
+LINEAR |= {"linear_parameters": 9_999}
+CLIP = {"patch_space": 2, "patch_time": 1, "stride_space": 8, "stride_time": 4, "frames": 9, "height": 64, "width": 96}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -125,7 +148,9 @@ def test_parts_are_integers_and_sum_to_the_total(name):
     m = model(name)
     p = parameters(m)
     assert all(type(part) is int and part >= 0 for part in p)
-    layers = m.layers * p.attention_layer + m.dense_layers * p.ffn_layer + m.sparse_layers * p.moe_layer
+    layers = m.softmax_layers * p.attention_layer * (1 + m.cross) + m.linear_layers * m.linear_parameters
+    layers += m.dense_layers * p.ffn_layer + m.sparse_layers * p.moe_layer
+    layers += m.joint_layers * (p.attention_layer + p.ffn_layer)
     assert p.total == p.embedding + layers + p.norms + p.head + p.other
     assert p.total - p.active == m.sparse_layers * (p.moe_layer - p.moe_layer_active)
 
@@ -134,8 +159,29 @@ def test_parts_are_integers_and_sum_to_the_total(name):
 def test_published_active_lies_between_without_and_with_embedding(name):
     m = model(name)
     p = parameters(m)
-    assert p.active - p.embedding - p.head <= 1.03 * m.published_active
-    assert m.published_active <= 1.03 * p.active
+    factor, _ = ROUNDED_ACTIVE.get(name, (1.03, ""))
+    assert p.active - p.embedding - p.head <= factor * m.published_active
+    assert m.published_active <= factor * p.active
+
+
+@pytest.mark.parametrize("name", ROUNDED_ACTIVE)
+def test_exceptions_of_the_active_number_are_needed_and_say_why(name):
+    factor, reason = ROUNDED_ACTIVE[name]
+    m = model(name)
+    p = parameters(m)
+    assert reason
+    assert 1.03 < max((p.active - p.embedding - p.head) / m.published_active, m.published_active / p.active) <= factor
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_layer_mixes_tokens_and_feeds_forward_once(name):
+    """A hybrid that counts blocks one by one has one of the two in each; every other model has both in each."""
+    m = model(name)
+    mixers, feeds = m.softmax_layers + m.linear_layers, m.dense_layers + m.sparse_layers
+    if m.moe_layers:
+        assert mixers + feeds == m.layers
+    else:
+        assert mixers == feeds == m.layers
 
 
 def test_catalogue_has_the_models_that_people_ask_for():
@@ -149,7 +195,7 @@ def test_every_model_has_its_basics(name):
     for field in ("maker", "country", "kind", "released"):
         assert table.best(name, field) is not None, field
     assert re.fullmatch("[A-Z]{2}", table.best(name, "country").value)
-    assert model(name).kind == ("moe" if model(name).experts else "dense")
+    assert model(name).kind == ("moe" if model(name).experts else "dit" if model(name).patch_space else "dense")
     assert re.fullmatch(r"[a-z0-9][a-z0-9.\-]*", name)
 
 
@@ -201,8 +247,11 @@ def test_file_is_sorted_and_repeats_nothing():
 def test_guesses_are_few_and_explained():
     table = reader.table("models")
     guesses = [c for n in NAMES for found in table.claims(n).values() for c in found if c.source.id == "guess"]
-    assert len(guesses) <= 15
     assert all(c.note for c in guesses)
+    of = [model(c.name) for c in guesses if c.name not in WHAT_IF]
+    assert sum(m.kind != "dit" for m in of) <= 20
+    assert sum(m.kind == "dit" for m in of) <= 35
+    assert all("what-if" in c.note for c in guesses if c.name in WHAT_IF)
 
 
 # --- the count, by hand
@@ -263,6 +312,45 @@ def test_indexer_by_hand():
     assert with_it.attention_layer - without.attention_layer == 24 * 3 * 5 + 64 * 5 + 2 * 5 + 64 * 3
 
 
+def test_linear_mixers_by_hand():
+    p = parameters(toy(**LINEAR))
+    assert toy(**LINEAR).softmax_layers == 1
+    assert p.total == 128_000 + 6_144 + 9_999 + 2 * 19_200 + 320
+    assert parameters(toy(**LINEAR | {"linear_layers": 2})).total == 128_000 + 2 * 9_999 + 2 * 19_200 + 320
+
+
+def test_blocks_counted_one_by_one_by_hand():
+    """Five blocks of one norm each: two linear mixers, one of softmax attention, two of experts."""
+    blocks = {"layers": 5, "linear_layers": 2, "attention_layers": 1, "moe_layers": 2, "dense_layers": 0, "norms": 1}
+    p = parameters(toy(**MOE | LINEAR | blocks))
+    assert p.total == 128_000 + 2 * 9_999 + 6_144 + 2 * p.moe_layer + (5 + 1) * 64
+    assert p.total - p.active == 2 * 4 * 3 * 64 * 20
+
+
+def test_latent_experts_by_hand():
+    """Routed experts work at another width; router and shared expert at the model's, and two projections lie between."""
+    p = parameters(toy(**MOE, latent_dim=16))
+    always = 64 * 6 + 3 * 64 * 30 + 2 * 64 * 16
+    assert p.moe_layer == always + 6 * 3 * 16 * 20
+    assert p.moe_layer_active == always + 2 * 3 * 16 * 20
+
+
+def test_diffusion_transformer_by_hand():
+    plain = toy(**CLIP, vocab=None, tied=None)
+    p = parameters(plain)
+    assert (plain.kind, plain.vocab, plain.tied) == ("dit", 0, True)
+    assert p.embedding == p.head == 0
+    assert p.total == p.active == 2 * (6_144 + 19_200) + 320
+    assert parameters(replace(plain, cross=True)).total == p.total + 2 * 6_144
+    assert parameters(replace(plain, joint_layers=1)).total == p.total + 6_144 + 19_200
+    assert parameters(replace(plain, encoder_parameters=10**9)) == p  # frozen, and not part of the model
+
+
+@pytest.mark.parametrize("more", [{"expert_groups": 2}, {"eager": 1}])
+def test_what_changes_no_count(more):
+    assert parameters(toy(**MOE, **more)) == parameters(toy(**MOE))
+
+
 def test_prediction_layers_are_not_counted():
     assert parameters(toy(mtp_layers=3)) == parameters(toy())
 
@@ -298,7 +386,15 @@ def test_missing_shape_names_model_field_and_cure(field):
     )
 
 
-@pytest.mark.parametrize(("group", "field"), [(g, f) for g in (MOE, MLA) for f in g if f not in ("experts", "kv_rank")])
+@pytest.mark.parametrize(
+    ("group", "field"),
+    [
+        (g, f)
+        for g in (MOE, MLA, LINEAR, CLIP)
+        for f in g
+        if f not in ("experts", "kv_rank", "linear_layers", "patch_space")
+    ],
+)
 def test_half_a_group_is_refused(group, field):
     with pytest.raises(CutlineError, match=f"toy has no {field}, so it cannot be counted"):
         toy(**group | {field: None}, kv_heads=4)
@@ -313,6 +409,12 @@ def test_half_a_group_is_refused(group, field):
         ({"hidden": -64}, "toy.csv: toy.hidden must be a whole number from 0 up; got -64"),
         ({"kind": "moe"}, "toy.csv: toy.kind must be dense, for it has no experts; add them; got moe"),
         (MOE | {"kind": "dense"}, "toy.csv: toy.kind must be moe, for it has experts; got dense"),
+        ({"kind": "dit"}, "toy.csv: toy.kind must be dense, for it has no patches; add them; got dit"),
+        (CLIP | {"kind": "dense"}, "toy.csv: toy.kind must be dit, for it has patches; got dense"),
+        (LINEAR | {"linear_layers": 3}, "toy.csv: toy.linear_layers must be at most its layers, 2; got 3"),
+        (CLIP | {"joint_layers": 3}, "toy.csv: toy.joint_layers must be at most its layers, 2; got 3"),
+        ({"attention_layers": 3}, "toy.csv: toy.attention_layers must be at most its layers, 2; got 3"),
+        (MOE | {"moe_layers": 3}, "toy.csv: toy.moe_layers must be at most its layers, 2; got 3"),
         (MOE | {"dense_layers": 3}, "toy.csv: toy.dense_layers must be at most its layers, 2; got 3"),
         (
             MOE | {"experts_per_token": 7},
@@ -361,5 +463,8 @@ def test_the_most_trusted_claim_is_taken_and_its_source_named(monkeypatch):
 def test_every_shape_of_the_schema_is_a_field_of_model():
     shapes = {field for (table, field), rule in reader.schema().items() if table == "models" and "1" in rule.dimensions}
     shapes -= {"batch_tokens"}  # of the training run, not of the model
+    facts_only = {"conv_width", "latent_channels"}  # convolution and first projection: no cost, counted elsewhere
+    assert facts_only <= shapes and not facts_only & {f.name for f in fields(Model)}
+    shapes -= facts_only
     renamed = {"parameters": "published_parameters", "active": "published_active"}
     assert {renamed.get(s, s) for s in shapes} <= {f.name for f in fields(Model)}

@@ -1,16 +1,25 @@
 """Physics: golden values worked by hand, limits, replays, and the contract that every function broadcasts."""
 
 import inspect
+import itertools
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cutline.physics import collectives, kernels, pipelines, power
-from cutline.physics.collectives import gather_s, send_s
-from cutline.physics.kernels import flash_attention_s, gemm_s, stream_s, unfused_attention_s
-from cutline.physics.pipelines import in_flight, pipeline_s
+from cutline.physics import collectives, experts, kernels, pipelines, power
+from cutline.physics.collectives import alltoall_s, gather_s, send_s
+from cutline.physics.experts import distinct, dropped_share, expected_maximum, slowest_rank
+from cutline.physics.kernels import (
+    flash_attention_s,
+    gemm_s,
+    grouped_gemm_s,
+    scan_flop,
+    stream_s,
+    unfused_attention_s,
+)
+from cutline.physics.pipelines import bubble_share, in_flight, pipeline_s
 from cutline.physics.power import draw_w, goodput, power_capped_fraction
 
 rate = st.floats(1e9, 1e15)
@@ -18,7 +27,7 @@ size = st.floats(1.0, 1e11)
 members = st.sampled_from([1, 2, 3, 4, 8, 16, 64, 512])
 
 PUBLIC = [
-    f for module in (collectives, kernels, pipelines, power)
+    f for module in (collectives, experts, kernels, pipelines, power)
     for name, f in inspect.getmembers(module, inspect.isfunction)
     if f.__module__ == module.__name__ and not name.startswith("_")
 ]  # fmt: skip
@@ -35,7 +44,11 @@ RANGES = {
     "reference_j_per_flop": (1e-13, 1e-11), "exponent": (0.1, 0.6), "ceiling": (0.9, 1.0), "chips": (1, 100000),
     "power_w": (50.0, 1500.0), "time_s": (1.0, 1e7), "server_factor": (1.0, 2.0), "pue": (1.0, 2.0), "limit_w": (50.0, 1500.0),
     "idle_w": (5.0, 200.0), "busy": (0.0, 1.0), "busy_share": (0.3, 1.0), "failures_per_chip_s": (0.0, 1e-8),
-    "pair_share": (0.1, 1.0), "checkpoint_s": (0.0, 100.0), "restart_s": (0.0, 1000.0),
+    "pair_share": (0.1, 1.0), "checkpoint_s": (0.0, 100.0), "restart_s": (0.0, 1000.0), "up_bytes": (0.0, 1e9),
+    "out_bytes": (0.0, 1e9), "value_dim": (0, 256), "pairs": (0, 65536), "groups": (1, 256), "apart": (0.0, 1.0),
+    "state_dim": (16, 256), "chunk": (16, 256), "schedule": (0, 3), "forward_s": (1e-3, 1.0), "backward_s": (1.0, 2.0),
+    "weight_s": (0.0, 1.0), "experts": (1, 512), "ranks": (1, 64), "spread": (0.0, 1.5), "capacity": (0.0, 2.0),
+    "places": (1, 64), "copies": (1, 16),
 }  # fmt: skip
 
 
@@ -218,6 +231,133 @@ def test_attention_halves_with_twice_the_rates_and_flash_is_never_slower(tokens,
     assert flash_attention_s(tokens, keys, heads, width, flop) < plain
 
 
+def test_attention_with_other_values_and_other_pairs():
+    # value heads of 64 beside query heads of 192, as wide as two of 128 together: 2 x 192 flop per pair and head
+    plain = flash_attention_s(4096, 4096, 16, 192, 1e14)
+    assert flash_attention_s(4096, 4096, 16, 192, 1e14, value_dim=64) == pytest.approx(
+        plain * (192 + 64) / 384, rel=1e-12
+    )
+    assert flash_attention_s(4096, 4096, 16, 192, 1e14, value_dim=192) == plain
+    # a window, or tokens that an indexer keeps: the flop of the pairs, at the rate of the whole length
+    assert flash_attention_s(4096, 4096, 16, 192, 1e14, 500.0, pairs=512) == pytest.approx(
+        flash_attention_s(4096, 4096, 16, 192, 1e14, 500.0) * 512 / 2048, rel=1e-12
+    )
+    assert flash_attention_s(4096, 4096, 16, 192, 1e14, pairs=2048) == plain
+
+
+@given(dims, dims, dims, rate, rate, st.integers(0, 200), st.floats(0.0, 1.0))
+def test_one_group_is_one_product(m, n, k, flop, memory, units, apart):
+    one = grouped_gemm_s(m, n, k, 1, flop, memory, units, ramp_k=100, start_s=1e-6, apart=apart)
+    np.testing.assert_allclose(one, gemm_s(m, n, k, flop, memory, units, ramp_k=100, start_s=1e-6), rtol=1e-12)
+
+
+def test_grouped_product_golden():
+    # eight experts of 4096 rows: 2 x 8 x (4096 + 64) x 2048 x 7168 flop, for of the last tile of 128 half is empty
+    flop = 2 * 8 * (4096 + 64) * 2048 * 7168
+    assert grouped_gemm_s(4096, 2048, 7168, 8, 4e14, 1e30) == pytest.approx(flop / 4e14, rel=1e-9)
+    # one row each: the matrices are read, 8 x 2048 x 7168 x 2 bytes and little else
+    assert grouped_gemm_s(1, 2048, 7168, 8, 1e30, 1e12) == pytest.approx(
+        2 * 8 * (7168 + 2048 * 7168 + 2048) / 1e12, rel=1e-9
+    )
+    # half a wave of 132 tiles, lost once by the whole and by every group where groups run apart
+    tiles = (4096 + 64) * 2048 / (128 * 256)
+    together, apart = (grouped_gemm_s(4096, 2048, 7168, 8, 4e14, 1e30, 132, apart=a) for a in (0.0, 1.0))
+    assert together == pytest.approx(flop / 4e14 * (1 + 66 / tiles / 8), rel=1e-9)
+    assert apart == pytest.approx(flop / 4e14 * (1 + 66 / tiles), rel=1e-9)
+
+
+@given(dims, dims, dims, st.integers(1, 256), rate, rate, st.integers(0, 200), st.floats(0.0, 0.9))
+def test_grouped_product_is_at_least_its_flop_and_its_bytes_and_best_in_one_kernel(
+    m, n, k, groups, flop, memory, units, apart
+):
+    got = grouped_gemm_s(m, n, k, groups, flop, memory, units, apart=apart)
+    assert got >= 2.0 * m * n * k * groups / flop * (1 - 1e-12)
+    assert got >= 2.0 * groups * (m * k + k * n + m * n) / memory * (1 - 1e-12)
+    assert grouped_gemm_s(m, n, k, groups, flop, memory, units, apart=apart + 0.1) >= got * (1 - 1e-12)
+
+
+def test_scan_counts_what_a_chunked_mixer_multiplies():
+    """Count the products of state-space duality for one head, matrix by matrix (mamba2-paper section 6)."""
+    chunk, state, head, chunks = 64, 128, 32, 5
+    scores = chunk * chunk * state  # C B^T, of which the causal half
+    inside = chunk * chunk * head  # scores times X, of which the causal half
+    states = chunk * state * head  # B^T X
+    outputs = chunk * state * head  # C times the state that comes in
+    flop = 2 * chunks * (scores / 2 + inside / 2 + states + outputs)
+    assert scan_flop(chunk * chunks, 1, head, state, chunk) == pytest.approx(flop, rel=1e-12)
+    assert scan_flop(chunk * chunks, 7, head, state, chunk) == pytest.approx(7 * flop, rel=1e-12)
+
+
+# exchange and load of experts
+
+
+def test_exchange_golden():
+    # 1 GB at 200 GB/s inside, 0.1 GB at 40 GB/s outside: the slower one, 5 ms; and the start once
+    assert alltoall_s(1e9, 1e8, 200e9, 40e9) == pytest.approx(5e-3, rel=1e-12)
+    assert alltoall_s(1e9, 1e9, 200e9, 40e9) == pytest.approx(25e-3, rel=1e-12)
+    assert alltoall_s(1e9, 1e8, 200e9, 40e9, 1e-5) == pytest.approx(5.01e-3, rel=1e-12)
+    assert alltoall_s(0.0, 0.0, 200e9, 40e9, 1e-5) == 0.0
+
+
+@given(size, size, rate, rate, st.floats(1.0, 10.0))
+def test_exchange_grows_with_bytes_and_shrinks_with_rates(up_bytes, out_bytes, up, out, more):
+    at = alltoall_s(up_bytes, out_bytes, up, out, 1e-5)
+    assert alltoall_s(up_bytes * more, out_bytes, up, out, 1e-5) >= at
+    assert alltoall_s(up_bytes, out_bytes * more, up, out, 1e-5) >= at
+    assert alltoall_s(up_bytes, out_bytes, up * more, out, 1e-5) <= at
+    assert alltoall_s(up_bytes, out_bytes, up, out * more, 1e-5) <= at
+    np.testing.assert_allclose(
+        alltoall_s(up_bytes, out_bytes, 2 * up, 2 * out), alltoall_s(up_bytes, out_bytes, up, out) / 2, rtol=1e-12
+    )
+
+
+AXIS = np.linspace(-9.0, 9.0, 36_001)
+BELL = np.exp(-0.5 * AXIS**2) / np.sqrt(2 * np.pi)
+BELOW = np.cumsum(BELL) * (AXIS[1] - AXIS[0])
+
+
+@pytest.mark.parametrize("n", [2, 3, 8, 16, 64, 256])
+def test_expected_maximum_is_that_of_the_integral(n):
+    exact = np.sum(AXIS * n * BELL * BELOW ** (n - 1)) * (AXIS[1] - AXIS[0])
+    assert expected_maximum(n) == pytest.approx(exact, abs=0.03)
+
+
+@pytest.mark.parametrize("spread", [0.05, 0.3, 1.0])
+@pytest.mark.parametrize("capacity", [0.8, 1.0, 1.25, 2.0])
+def test_dropped_share_is_that_of_the_integral(spread, capacity):
+    over = np.maximum(1.0 + spread * AXIS - capacity, 0.0)
+    exact = np.sum(over * BELL) * (AXIS[1] - AXIS[0])
+    assert dropped_share(spread, capacity) == pytest.approx(exact, abs=0.001 * spread)
+
+
+def test_balance_and_one_rank_lose_nothing():
+    assert slowest_rank(256, 64, 0.0) == slowest_rank(256, 1, 0.5) == 1.0
+    assert dropped_share(0.5, 0.0) == 0.0
+    assert dropped_share(0.0, [1.0, 1.25]).tolist() == pytest.approx([0.0, 0.0], abs=1e-12)
+
+
+@given(st.integers(1, 512), members, st.floats(0.0, 1.5), st.floats(1.0, 3.0))
+def test_load_grows_with_ranks_and_spread_and_stops_at_the_capacity(count, ranks, spread, capacity):
+    at = slowest_rank(count, ranks, spread)
+    assert at >= 1.0
+    assert slowest_rank(count, 2 * ranks, spread) >= at
+    assert slowest_rank(count, ranks, spread + 0.1) >= at
+    assert slowest_rank(2 * count, ranks, spread) <= at
+    assert slowest_rank(count, ranks, spread, capacity) == min(at, capacity)
+    assert dropped_share(spread, capacity + 0.1) <= dropped_share(spread, capacity) + 1e-12
+
+
+@pytest.mark.parametrize(("places", "copies"), [(1, 4), (2, 3), (4, 2), (3, 5)])
+def test_distinct_places_counted_one_by_one(places, copies):
+    ways = list(itertools.product(range(places), repeat=copies))
+    assert distinct(places, copies) == pytest.approx(sum(len(set(w)) for w in ways) / len(ways), rel=1e-12)
+
+
+@given(st.integers(1, 512), st.integers(1, 64))
+def test_distinct_is_at_most_either(places, copies):
+    assert 1.0 - 1e-9 <= distinct(places, copies) <= min(places, copies) + 1e-9
+
+
 # pipelines
 
 
@@ -290,6 +430,23 @@ def test_in_flight_of_interleaved_stages():
     for pp, v in ((4, 2), (8, 3), (35, 3)):
         assert in_flight(0, pp, 10_000, v) == pytest.approx(pp * (1 + (pp - 1) / (pp * v)))
     assert in_flight(0, 1, 100, 1) == 1.0
+
+
+def test_schedules_golden():
+    """Bubbles and memory of zero-bubble-paper and of deepseek-v3-report table 2, F = W = 1 and B = 2 with W in it."""
+    # 1F1B (p - 1)(F + B); ZB-H1 (p - 1)(F + B - 2 W); ZB-H2 (p - 1)(F + B - 3 W); DualPipe (p / 2 - 1)(F + 2 B - 3 W)
+    share = bubble_share([0, 1, 2, 3], 8, 1.0, 2.0, 1.0)
+    assert (share * 7 * 3).tolist() == pytest.approx([21.0, 7.0, 0.0, 6.0])
+    assert in_flight(0, 8, 100, 1, [0, 1, 2, 3]).tolist() == [8.0, 8.0, 15.0, 9.0]
+    assert in_flight(7, 8, 100, 1, [0, 1, 2, 3]).tolist() == [1.0, 1.0, 1.0, 9.0]
+    assert in_flight(0, 8, 6, 1, [0, 1, 2, 3]).tolist() == [6.0] * 4
+
+
+@given(st.integers(2, 64), st.floats(0.1, 1.0), st.floats(0.5, 1.0), st.floats(0.0, 0.5))
+def test_no_schedule_idles_longer_than_1f1b(pp, forward, inputs, weights):
+    plain, h1, h2, dual = bubble_share([0, 1, 2, 3], pp, forward, inputs + weights, weights)
+    assert 1.0 == plain >= h1 >= h2 >= 0.0
+    assert 0.0 <= dual <= plain
 
 
 # power, energy, goodput

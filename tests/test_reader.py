@@ -2,6 +2,7 @@
 
 import ast
 import csv
+import itertools
 import time
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 
 from cutline import plan
 from cutline.core.errors import CutlineError, DataError, UnknownName
-from cutline.facts import reader
+from cutline.facts import presets, reader
+from cutline.facts.models import model
 from cutline.facts.reader import GUESS, TRUST, Rule, Source, Table
 
 HEADER = "name,field,item,value,unit,date,source,note\n"
@@ -317,27 +319,68 @@ def test_every_source_that_is_named_resolves():
             assert row["source"] in known or (name == "constants" and not row["source"]), f"{name}.csv:{line}"
 
 
+def test_presets_name_models_and_chips_of_the_catalogue_and_a_time_that_passes():
+    models, chips = reader.table("models"), reader.table("chips")
+    assert len(presets.presets()) > 10
+    for p in presets.presets():
+        assert p.model in models and (not p.chip or p.chip in chips), p
+        assert 0 <= p.since < p.until, p
+        assert 0 <= p.graphs <= 1 and p.ep_hidden in (0, 1) and 0 <= p.mtp <= model(p.model).mtp_layers, p
+        assert presets.preset(p.stack, p.model, p.chip or "none", p.since, p.pp or 1.0) is not None, p
+    assert presets.preset("nobody", "deepseek-v3", "H100-SXM-80GB", 26.02, 1.0) is None
+
+
 def test_every_rule_of_the_schema_is_used_or_has_a_table():
     tables = {table for table, _ in reader.schema()}
     assert tables == set(TABLES)
 
 
 def evidence_asked_for():
-    """Pairs of words that the planner hands to `evidence`."""
-    pairs = set()
+    """Pairs of words that the planner hands to `evidence`, and the modules that put theirs together as they run."""
+    pairs, computed = set(), set()
     for path in Path(plan.__file__).parent.glob("*.py"):
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "evidence":
-                pairs.add(tuple(ast.literal_eval(a) for a in call.args))
-    return sorted(pairs)
+                if all(isinstance(a, ast.Constant) for a in call.args):
+                    pairs.add(tuple(ast.literal_eval(a) for a in call.args))
+                else:
+                    computed.add(path.name)
+    return sorted(pairs), computed
 
 
 def test_every_number_that_a_run_asks_for_is_in_the_evidence():
-    asked = evidence_asked_for()
+    asked, computed = evidence_asked_for()
     assert len(asked) >= 5
     for name, item in asked:
         claim = reader.table("evidence").best(name, "value", item)
         assert claim is not None and claim.value > 0, (name, item)
+    assert computed == {"precision.py", "sizing.py"}  # the next two tests ask for all of theirs
+
+
+def test_every_recipe_finds_what_is_known_of_its_loss():
+    from cutline.plan.precision import RECIPES, known_of_loss
+
+    found = [known_of_loss(r)[1] for r in RECIPES.values() if r.loss]
+    assert len(found) >= 4
+    assert all(claim is not None and claim.value > 0 for claim in found)
+
+
+def test_every_law_and_every_published_ramp_finds_its_numbers():
+    from cutline.plan import sizing
+
+    for name in sizing.LAWS:
+        law = sizing.law(name)
+        assert all(value > 0 for value in (law.E, law.A, law.B, law.alpha, law.beta))
+    ramped = []
+    for name in reader.table("models"):
+        try:
+            ramped.append((name, sizing.ramp("published", model(name))))
+        except CutlineError as error:
+            assert str(error).startswith(f"nothing is published about the ramp of {name}")
+    assert {name for name, _ in ramped} == {"deepseek-v3", "llama-3.1-405b"}
+    for _, phases in ramped:
+        assert phases[0].start == 0.0
+        assert all(a.start < b.start and a.batch_tokens < b.batch_tokens for a, b in itertools.pairwise(phases))
 
 
 def test_a_missing_fact_of_a_chip_says_what_and_where():

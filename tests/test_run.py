@@ -25,7 +25,8 @@ from cutline.plan.strategy import Space, chunks
 from cutline.plan.training import estimate
 
 BEST = set("days days_low days_high step_s tokens_per_s_per_chip mfu memory_bytes energy_j cost_usd strategy".split())
-ANSWER = set("best alternatives searched feasible published sources".split())
+ANSWER = set("best alternatives searched feasible published sources framework clip".split())
+PLANNED = set("objective pareto nearest pruned sensitivity lifted excluded assumed".split())
 TOKENS = 1.4e12
 
 
@@ -73,7 +74,9 @@ def test_an_a800_is_never_faster_than_an_a100(demo):
 
 def test_the_answer_has_the_keys_of_the_contract(demo):
     for _, answer in demo.values():
-        assert set(answer) >= ANSWER
+        assert set(answer) >= ANSWER | PLANNED
+        assert 0 <= answer["pruned"] <= answer["searched"]
+        assert answer["feasible"] <= answer["searched"] - answer["pruned"]
         for plan in (answer["best"], *answer["alternatives"]):
             assert set(plan) >= BEST
         json.loads(json.dumps(answer, allow_nan=False))
@@ -145,6 +148,33 @@ def test_ten_percent_more_of_a_resource_gains_at_most_ten_percent(demo):
         assert max(gains, key=gains.get) == "compute"
 
 
+def test_lifting_a_limit_never_costs_time_and_is_named_where_it_saves(demo):
+    for _, answer in demo.values():
+        saves = [row["saves"] for row in answer["lifted"]]
+        assert saves == sorted(saves, reverse=True) and all(0.01 <= s < 1 for s in saves)
+        for row in answer["lifted"]:
+            assert row["step_s"] == pytest.approx(answer["best"]["step_s"] * (1 - row["saves"]), rel=1e-9)
+        by_limit = {row["limit"]: row["saves"] for row in answer["lifted"]}
+        assert by_limit.get("memory 10 % larger", 0.0) <= by_limit.get("memory without end", 0.0) + 1e-9
+
+
+def test_what_a_framework_lacks_is_named_with_its_source_and_any_lacks_nothing():
+    ask = {"model": model("llama-7b"), "on": "8 x A100-SXM-80GB"}
+    lacks = {f: run.plan(job(**ask, framework=f), why=False)["excluded"] for f in ("torchtitan", "deepspeed", "any")}
+    assert lacks["any"] == []
+    assert {"DualPipe", "optimizer states on the host"} <= {row["what"] for row in lacks["torchtitan"]}
+    for name in ("torchtitan", "deepspeed"):
+        assert all(row["why"] and row["source"] in reader.sources() for row in lacks[name])
+
+
+def test_more_freedom_is_never_slower():
+    ask = {"model": model("llama-2-13b"), "on": "64 x A100-SXM-80GB", "tokens": 1e12}
+    steps = {
+        f: run.plan(job(**ask, framework=f), why=False)["best"]["step_s"] for f in ("megatron", "torchtitan", "any")
+    }
+    assert steps["any"] <= min(steps.values()) * (1 + 1e-12)
+
+
 def test_more_chips_take_fewer_days_and_not_fewer_chip_hours():
     plans = [run.plan(job(model("llama-2-13b"), f"{n} x A100-SXM-80GB", 1e12))["best"] for n in (64, 256, 1024)]
     assert plans[0]["days"] > plans[1]["days"] > plans[2]["days"]
@@ -179,6 +209,16 @@ def test_nothing_is_assumed_where_all_is_said():
     assert not any("network" in a for a in job(model("llama-7b"), "8 x A100-SXM-80GB").assumed)
 
 
+def test_guesses_about_experts_and_clips_are_named():
+    text = "; ".join(job(model("deepseek-v3"), "2048 x H800-SXM-80GB").assumed)
+    assert "routing: load of an expert varies by " in text and "(guess; --routing names another)" in text
+    assert "multi-token prediction trained (--no-mtp leaves it out)" in text
+    assert "routing" not in "; ".join(job(model("mixtral-8x7b"), "8 x H100-SXM-80GB", imbalance=0.0).assumed)
+    clips = job(model("wan-2.1-1.3b"), "8 x H100-SXM-80GB")
+    assert "clips of 81 frames, " in "; ".join(clips.assumed) and clips.clip == (81, 480, 832)
+    assert (clips.seq, clips.batch) == (21 * 30 * 52, 64)
+
+
 def test_without_tokens_there_are_no_days_but_a_step():
     best = run.plan(job(model("llama-7b"), "8 x A100-SXM-80GB"))["best"]
     assert best["days"] is best["energy_j"] is best["cost_usd"] is None
@@ -191,7 +231,7 @@ def test_without_tokens_there_are_no_days_but_a_step():
         ({"precision": "fp8"}, "A100-SXM-80GB has no dense fp8 rate in the catalogue; it has bf16, "),
         (
             {"precision": "fp12"},
-            "precision must be one of bf16, fp16, fp8, mxfp8, nvfp4, tf32, fp32; got 'fp12'",
+            "precision must be one of bf16, fp16, tf32, fp32, fp8, fp8-rowwise, fp8-block, mxfp8, nvfp4, int8; got 'fp12'",
         ),
         ({"seq": 0}, "seq must be at least 1; got 0"),
         (
@@ -214,9 +254,37 @@ def test_a_question_that_makes_no_sense_gets_one_sentence(changes, message):
     assert "\n" not in str(error.value)
 
 
-def test_sparse_models_are_refused_by_name():
-    with pytest.raises(CutlineError, match=r"^deepseek-v3 is a sparse or latent-attention model"):
-        job(model("deepseek-v3"), "8 x H800-SXM-80GB")
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("llama-65b", {"imbalance": 0.2}, "llama-65b has no experts; --routing and --capacity are for sparse models"),
+        ("llama-65b", {"capacity": 1.25}, "llama-65b has no experts; --routing and --capacity are for sparse models"),
+        ("mixtral-8x7b", {"capacity": -1.0}, "capacity must be at least 0; got -1.0"),
+        (
+            "llama-65b",
+            {"clip": "81x720x1280"},
+            "llama-65b draws no images or clips; --clip is for diffusion transformers",
+        ),
+        (
+            "llama-65b",
+            {"clips": 1e6},
+            "llama-65b is trained on tokens, not on clips; --clips is for diffusion transformers",
+        ),
+        (
+            "wan-2.1-1.3b",
+            {"clip": "0x720x1280"},
+            "clip must be frames x height x width, such as 81x720x1280; got '0x720x1280'",
+        ),
+        ("llama-65b", {"gradients": "fp8"}, "gradients must be bf16 or fp32; got 'fp8'"),
+        ("llama-65b", {"money": "lease"}, "money must be rent or own; got 'lease'"),
+        ("llama-65b", {"framework": "megatrn"}, "no framework named 'megatrn'."),
+    ],
+)
+def test_an_option_that_does_not_fit_the_model_gets_one_sentence(name, changes, message):
+    with pytest.raises(CutlineError) as error:
+        job(model(name), "8 x H100-SXM-80GB", **changes)
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
 
 
 def test_an_unknown_chip_gets_suggestions():
@@ -315,16 +383,41 @@ def test_recompute_words(text, fields):
     assert (found["selective"], found["full"]) == fields
 
 
-@pytest.mark.parametrize("text", ["some", "11", "-1", "2.5", ""])
+@pytest.mark.parametrize(
+    ("text", "modules"),
+    [
+        ("selective", {"selective"}),
+        ("light", {"light"}),
+        ("selective+light", {"selective", "light"}),
+        ("selective + light + feed", {"selective", "light", "feed"}),
+        ("none", set()),
+        ("full", set()),
+    ],
+)
+def test_recompute_of_modules(text, modules):
+    found = run.recompute_fields(text, 10)
+    assert {name for name in run.MODULES if found[name]} == modules
+
+
+@pytest.mark.parametrize("text", ["some", "11", "-1", "2.5", "", "selective+some", "selective+"])
 def test_recompute_words_that_mean_nothing(text):
     with pytest.raises(CutlineError) as error:
         run.recompute_fields(text, 10)
-    assert str(error.value) == f"recompute must be none, selective, full, or layers per stage (0 to 10); got '{text}'"
+    assert str(error.value) == (
+        "recompute must be none, full, layers per stage (0 to 10), or modules joined by +: selective, light, feed; "
+        f"got '{text}'"
+    )
 
 
 @pytest.mark.parametrize(
     ("full", "selective", "words"),
-    [(0, 0, "none"), (0, 1, "selective"), (1, 0, "full"), (0.2, 0, "2 of 10 layers")],
+    [
+        (0, 0, "none"),
+        (0, 1, "selective"),
+        (1, 0, "full"),
+        (0.2, 0, "2 of 10 layers"),
+        (0.2, 1, "2 of 10 layers and selective"),
+    ],
 )
 def test_recompute_in_words(full, selective, words):
     row = dict.fromkeys("tp cp pp vpp dp micro_batch micro_batches zero shard sequence_parallel".split(), 1.0)
@@ -360,14 +453,27 @@ def test_every_chip_gives_an_estimate_or_says_which_fact_is_missing():
     assert estimated >= 150
 
 
-def test_every_dense_model_gives_an_estimate_and_every_other_is_refused_by_name():
+def test_every_model_gives_an_estimate():
+    kinds = set()
     for name in reader.table("models"):
         m = model(name)
-        if m.kind == "dense" and not m.latent:
-            finite(run.given(job(m, "8 x H200-SXM-141GB", 1e12), {"zero": 3.0, "full": 1.0}))
-        else:
-            with pytest.raises(CutlineError, match=f"^{re.escape(m.name)} is a sparse or latent-attention model"):
-                job(m, "8 x H200-SXM-141GB", 1e12)
+        finite(run.given(job(m, "8 x H200-SXM-141GB", 1e12), {"zero": 3.0, "full": 1.0}))
+        kinds.add((m.kind, m.latent, m.linear_layers > 0, m.window > 0))
+    assert {kind for kind, *_ in kinds} == {"dense", "moe", "dit"}
+    assert len(kinds) >= 7  # latent, linear and windowed attention, and mixes
+
+
+@pytest.mark.parametrize(
+    "name", ["mixtral-8x7b", "deepseek-v2-lite", "gpt-oss-20b", "nemotron-3-nano", "wan-2.1-1.3b", "flux-1-dev"]
+)
+def test_models_of_every_kind_are_planned(name):
+    j = job(model(name), "16 x H100-SXM-80GB", 1e11, batch_tokens=None if model(name).kind == "dit" else 1e6)
+    answer = run.plan(j)
+    finite(answer)
+    best = answer["best"]
+    assert sum(best["parts_s"].values()) == pytest.approx(best["step_s"], rel=1e-9)
+    assert best["memory_bytes"] <= USABLE * best["memory_limit_bytes"]
+    assert model(name).experts == 0 or model(name).experts % best["strategy"]["ep"] == 0
 
 
 # nothing fits
@@ -385,11 +491,18 @@ def test_nothing_fits_is_an_answer():
 
 
 def test_what_would_make_it_fit_makes_it_fit():
-    j = job(model("llama-2-70b"), "8 x A100-SXM-80GB", 1e12)
+    j = job(model("llama-2-70b"), "4 x A100-SXM-80GB", 1e12)
     nearest = run.plan(j)["nearest"]
     count = next(int(c.split()[0]) for c in nearest["would_fit_with"] if c.endswith("chips of this kind"))
     more = run.plan(job(model("llama-2-70b"), f"{count} x A100-SXM-80GB", 1e12, global_batch=j.batch))
     assert more["feasible"] > 0
+
+
+def test_states_on_the_host_are_a_cure_where_the_framework_has_none_and_they_make_it_fit():
+    ask = {"model": model("llama-2-70b"), "on": "8 x A100-SXM-80GB", "tokens": 1e12}
+    nearest = run.plan(job(**ask, framework="torchtitan"))["nearest"]
+    assert any(c.startswith("optimizer states on the host") for c in nearest["would_fit_with"])
+    assert run.plan(job(**ask, framework="any"), why=False)["best"]["strategy"]["offload"]
 
 
 # machine

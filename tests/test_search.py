@@ -5,14 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conftest import Case
 from cutline.core.errors import CutlineError
 from cutline.facts.models import model
-from cutline.plan import run
+from cutline.plan import memory, run
 from cutline.plan.columns import Estimate, Strategy
 from cutline.plan.job import job
-from cutline.plan.search import USABLE, kind_of, pareto_front, search
-from cutline.plan.strategy import chunks
-from cutline.plan.training import estimate
+from cutline.plan.search import USABLE, _edge, kind_of, most_zero, pareto_front, search
+from cutline.plan.strategy import chunks, cores, expand, inners, kinds
+from cutline.plan.training import estimate, floor_s
 
 
 def brute(case):
@@ -203,3 +204,68 @@ def test_an_unknown_objective_and_a_cost_without_price_are_refused():
         match=r"^no price of toy is known, so cost cannot be the objective; take time or energy$",
     ):
         run.objective_of(j, "cost")
+
+
+# the wide space: sparse models, every schedule, modules, offload, graphs
+
+
+@pytest.fixture(scope="module")
+def wide():
+    """A sparse model on eight chips with everything on offer: half a million strategies, most of which do not fit."""
+    j = job(model("qwen3-30b-a3b"), "8 x A100-SXM-80GB", 1e9, seq=4096, global_batch=16, framework="any")
+    return Case(j.shape, j.rates, j.constants, j.space)
+
+
+@pytest.fixture(scope="module")
+def clips():
+    """A diffusion transformer on eight chips: context parallelism of every kind."""
+    j = job(model("wan-2.1-1.3b"), "8 x H20", seq=32760, global_batch=8, framework="any")
+    return Case(j.shape, j.rates, j.constants, j.space)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["wide", "clips"])
+def test_bounds_lose_nothing(name, request):
+    """The best, the first kinds and the front are those of brute force, though most strategies are never estimated."""
+    case = request.getfixturevalue(name)
+    s, e, fits = brute(case)
+    found = search(case.shape, case.rates, case.constants, case.space, most_kinds=4)
+    assert found.searched == len(s)
+    assert found.pruned < found.searched
+    assert found.feasible < fits.sum()  # most of what fits was never timed
+    assert found.best[1].step_s[0] == pytest.approx(e.step_s[fits].min(), rel=1e-12)
+    kinds = kind_of(s)
+    best = sorted(e.step_s[fits & (kinds == k)].min() for k in set(kinds[fits]))[:4]
+    np.testing.assert_allclose(found.kinds[1].step_s, best, rtol=1e-12)
+    points = np.stack([e.step_s, e.memory_bytes], axis=-1)[fits]
+    np.testing.assert_allclose(
+        np.stack([found.pareto[1].step_s, found.pareto[1].memory_bytes], axis=-1), points[_edge(*points.T)], rtol=1e-12
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["wide", "clips"])
+def test_bounds_are_below_every_strategy_of_their_core(name, request):
+    case = request.getfixturevalue(name)
+    core = cores(case.space)
+    time_s, compute_s, forward_s = floor_s(case.shape, case.rates, case.constants, core)
+    need = memory.floor_bytes(case.shape, case.rates, case.constants, core, most_zero(case.space, core), True)
+    named, of = kinds(case.space, core)
+    for i in np.random.default_rng(0).choice(len(core), 60, replace=False):
+        for _, s in expand(case.space, core[[i]], inners(case.space, named[of[i]])):
+            e = estimate(case.shape, case.rates, case.constants, s)
+            assert (e.step_s >= (time_s[i] + s.full * forward_s[i]) * (1 - 1e-9)).all()
+            assert (e.compute_part_s >= compute_s[i] * (1 - 1e-9)).all()
+            assert (e.memory_bytes >= need[i] * (1 - 1e-9)).all()
+
+
+@pytest.mark.parametrize("objective", ["energy", "cost"])
+def test_bounds_hold_for_other_objectives(objective):
+    j = job(model("llama-3.1-8b"), "8 x A100-SXM-80GB", 1e9, global_batch=16)
+    goal = run.objective_of(j, objective)
+    every = search(j.shape, j.rates, j.constants, j.space, goal)
+    some = search(j.shape, j.rates, j.constants, j.space, goal, most_kinds=3)
+    assert some.pruned >= every.pruned
+    np.testing.assert_allclose(goal(*some.best), goal(*every.best), rtol=1e-12)
+    np.testing.assert_allclose(some.kinds[1].step_s, every.kinds[1].step_s[:3], rtol=1e-12)
+    assert len(some.pareto[0]) == len(every.pareto[0])

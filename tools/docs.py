@@ -40,7 +40,21 @@ BARS: dict[str, tuple[str, Bars, Bars]] = {
     "torchtitan": ("torchtitan", {"median": 0.09}, {"median": 0.06}),
     "fms-fsdp": ("fms-fsdp", {"median": 0.09}, {"median": 0.06}),
     "mindformers": ("MindFormers, Ascend", {"median": 0.10}, {"median": 0.08}),
+    "megatron-bridge-h100": ("Megatron-Bridge, dense, H100", {"median": 0.09}, {"median": 0.05}),
+    "megatron-bridge-blackwell": ("Megatron-Bridge, dense, B200 and GB200", {"median": 0.10}, {"median": 0.08}),
+    "megatron-bridge-gb300": ("Megatron-Bridge, dense, GB300", {"median": 0.20}, {"median": 0.09}),
+    "maxtext-tpu": ("MaxText, TPU", {"median": 0.25}, {"median": 0.12}),
 }  # fmt: skip
+POOLS: tuple[tuple[str, tuple[str, ...], bool, Bars, Bars], ...] = (
+    # rows of several groups as one: what, how the groups' names begin, FP8 only, bars blind and calibrated
+    (
+        "sparse and hybrid, containers 26.x", tuple(f"megatron-bridge-moe-{k}" for k in ("latent", "grouped", "eager", "hybrid")),
+        False, {"median": 0.15}, {"median": 0.09},
+    ),
+    ("all of Megatron-Bridge's sparse rows", ("megatron-bridge-moe",), False, {"median": 0.20}, {"median": 0.13}),
+    ("llm-foundry in FP8", ("llm-foundry",), True, {"median": 0.09}, {"median": 0.06}),
+    ("torchtitan in FP8", ("torchtitan",), True, {"median": 0.12}, {"median": 0.08}),
+)  # fmt: skip
 
 
 def percent(x: float, sign: bool = False) -> str:
@@ -93,6 +107,17 @@ def accuracy_table() -> str:
             percent(b["inside"]), against(bars, b), before, after, percent(t["inside"]) if t else "", against(bars5, t),
         ]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
+    for name, starts, narrow, bars, bars5 in POOLS:
+        errors = [
+            [r["error"] for r in scores(n)["rows"] if r["group"].startswith(starts) and (not narrow or r["precision"] != "bf16")]
+            for n in (0, 5)
+        ]
+        b, t = ({"median": float(np.median(np.abs(e))), "mean": float(np.mean(np.abs(e)))} for e in errors)
+        cells = [
+            name, str(len(errors[0])), f"{percent(b['median'])} / {percent(b['mean'])}", percent(float(np.median(errors[0])), True), "", "",
+            against(bars, b), "", f"{percent(t['median'])} / {percent(t['mean'])} (n {len(errors[1])})", "", against(bars5, t),
+        ]  # fmt: skip
+        lines.append("| " + " | ".join(cells) + " |")
     gated = [blind[g] for g in BARS]
 
     def mean(key: str, of: list[dict[str, Any]]) -> str:
@@ -102,7 +127,7 @@ def accuracy_table() -> str:
     lines += [
         "",
         "Absolute error of the step time in percent; *inside*: share of the measured values in the 90 % interval. Each group "
-        f"counted once, the nine gated groups have a mean blind median of {mean('median', gated)}, a mean of {mean('mean', gated)} and "
+        f"counted once, the {len(gated)} gated groups have a mean blind median of {mean('median', gated)}, a mean of {mean('mean', gated)} and "
         f"{mean('inside', gated)} inside; all {len(blind)} groups {mean('median', list(blind.values()))}, "
         f"{mean('mean', list(blind.values()))} and {mean('inside', list(blind.values()))}. NeMo, torchtitan and fms-fsdp rows pooled: "
         f"median {percent(pooled(0))} blind, {percent(pooled(5))} calibrated.",
@@ -168,16 +193,73 @@ def skipped_table() -> str:
 
 def picked_table() -> str:
     """Return which rows calibrate each gated group, and the factors found."""
-    lines = ["| group | rows | compute | communication | host | step |", "|---|---|---|---|---|---|"]
+    lines = ["| group | rows | compute | communication | host | step | elementwise |", "|---|---|---|---|---|---|---|"]
     for group in BARS:
         used = scores(5)["calibrated_on"][group]
         f = used["multipliers"]
         lines.append(
             f"| {group} | {', '.join(used['rows'])} | "
-            + " | ".join(f"{f[k]:.2f}" for k in ("compute", "communication", "host", "step"))
+            + " | ".join(f"{f[k]:.2f}" for k in ("compute", "communication", "host", "step", "elementwise"))
             + " |"
         )
     return "\n".join(lines)
+
+
+def rank_table() -> str:
+    """Return how predicted and measured order of strategies of one job agree, with the outside table where it is."""
+    from cutline.plan import accuracy
+
+    outside = [r for r in accuracy.score(OUTSIDE)["rank"] if r["group"].startswith("vtrain")]
+    rows = [*scores(0)["rank"], *outside]
+    lines = [
+        "| measured on | jobs | strategies each | best measured is first | among the first three | choosing the first costs |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {r['group']} | {r['sets']} | {r['strategies']:.0f} | {percent(r['first'])} | {percent(r['among_three'])} | {percent(r['regret'])} |"
+        for r in rows
+    ]
+    sets = sum(r["sets"] for r in rows)
+    three = sum(r["sets"] * r["among_three"] for r in rows) / sets
+    lines += ["", f"Of {sets} jobs the best measured strategy is among the first three in {percent(three)} % (bar 90)."]
+    return "\n".join(lines)
+
+
+def memory_table() -> str:
+    """Return predicted beside measured bytes by source and kind."""
+    from cutline.plan import ranking
+
+    rows = ranking.memory_rows()
+    lines = ["| source | bytes | rows | median error | worst | bias |", "|---|---|---|---|---|---|"]
+    for source, kind in dict.fromkeys((r["source"], r["kind"]) for r in rows):
+        e = np.array([r["error"] for r in rows if (r["source"], r["kind"]) == (source, kind)])
+        lines.append(
+            f"| {source} | {kind} | {len(e)} | {percent(float(np.median(abs(e))))} | {percent(float(abs(e).max()))} | {percent(float(np.median(e)), True)} |"
+        )
+    return "\n".join(lines)
+
+
+def peers_table() -> str:
+    """Return what Cutline and its peers model; peers as read in their code, see the note under the table."""
+    rows = [line.split(" | ") for line in PEERS.strip().splitlines()]
+    return "\n".join(["| " + " | ".join(rows[0]) + " |", "|---" * len(rows[0]) + "|", *("| " + " | ".join(r) + " |" for r in rows[1:])])
+
+
+PEERS = """
+ | Cutline | Calculon | SimuMax 1.2 | llm-analysis | vTrain | Galvatron | SAPP-ND
+needs no accelerator | yes | yes | table from one | yes | profiles | profiles | yes
+seconds, checked on sources it was not fitted to | yes | its fit's own 8 points | the shapes it was tuned on | fed with the measured rate | yes | paper | ranks only
+sparse models, latent attention, prediction layers | yes | no | yes, balanced only | part | no | part | yes
+hybrids, windows, diffusion transformers for video | yes | no | no | no | no | vision | no
+tensor, context (three kinds), pipeline, expert ranks | yes | no context, no experts | one kind of context | no context | tensor, pipeline | yes | experts, ring under way
+zero bubble, DualPipe | yes | no | no | no | no | no | part
+ZeRO 0 to 3, HSDP, host offload | yes | part | ZeRO 1 | memory | data parallel | ZeRO 1 to 3 | part
+FP8 by recipe, MX, NVFP4, INT8, with what is known of the loss | yes | a rate swap | FP8 | no | no | no | no
+A800, H800, H20, Ascend, TPU, each fact with its source | yes | two parts | two parts | peaks | one part | own clusters | bandwidths
+exhaustive search, bounds proven against brute force | yes | brute force | grid | no | outside | dynamic program | brute force
+candidates per CPU-second | see docs/speed.md | 142 to 301 | 9 | over 1,000 single ones | - | - | -
+energy, money, failures, interval, sources of every number | yes | no | no | chip hours | cost | no | no
+"""
 
 
 def constants_table() -> str:
@@ -230,11 +312,14 @@ TABLES: dict[str, Callable[[], str]] = {
     "misses": misses_table,
     "skipped": skipped_table,
     "picked": picked_table,
+    "rank": rank_table,
+    "memory": memory_table,
+    "peers": peers_table,
     "constants": constants_table,
     "catalogue": catalogue_table,
     "commands": commands_table,
 }
-NEEDS_OUTSIDE = {"accuracy", "misses", "skipped", "picked"}
+NEEDS_OUTSIDE = {"accuracy", "misses", "skipped", "picked", "rank"}
 
 
 def run(words: list[str]) -> str:
@@ -270,9 +355,9 @@ def picture() -> None:
     matplotlib.rcParams["svg.hashsalt"] = "cutline"
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(7.5, 6.0), layout="constrained")
-    markers = "osD^vPX*<"
-    for (group, (_name, *_)), marker in zip(BARS.items(), markers, strict=True):
+    figure, axes = plt.subplots(figsize=(9.5, 6.0), layout="constrained")
+    markers = "osD^vPX*<>phd"
+    for (group, (_name, *_)), marker in zip(BARS.items(), markers, strict=False):
         rows = [r for r in scores(0)["rows"] if r["group"] == group]
         x = np.arange(len(rows)) / max(len(rows) - 1, 1)
         axes.scatter(

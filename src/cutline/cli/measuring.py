@@ -23,7 +23,7 @@ def accuracy(
     ] = None,
     calibrate: Annotated[
         str | None,
-        typer.Option(help="Fit four constants on N rows of each group, score the others.", metavar="N"),
+        typer.Option(help="Fit five factors on N rows of each group, score the others.", metavar="N"),
     ] = None,
     stack: Annotated[str | None, typer.Option(help="Score with a file of `cutline calibrate`.", metavar="FILE")] = None,
     rows: Annotated[bool, typer.Option("--rows", help="Print every row.")] = False,
@@ -67,7 +67,7 @@ def calibrate(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Fit four constants to measured steps of one stack.
+    """Fit five factors to measured steps of one stack.
 
     Other commands then take the file as --stack.
     """
@@ -103,7 +103,7 @@ def _may_save(path: Path, measurements: Path) -> None:
 
 
 def calibrated(path: Path, name: str, most: int | None = None) -> dict[str, Any]:
-    """Fit the four constants of `fitting.CALIBRATED` to the rows of one stack.
+    """Fit the five factors of `fitting.CALIBRATED` to the rows of one stack.
 
     Parameters
     ----------

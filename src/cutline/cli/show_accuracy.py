@@ -32,6 +32,7 @@ def accuracy(answer: Answer, every_row: bool, stack: Answer | None) -> None:
         )
         screen.line()
         _summary(answer["summary"])
+        _rank(answer["rank"])
     screen.line()
     _how(fitted, stack, {r["id"] for r in rows})
     if every_row:
@@ -58,12 +59,25 @@ def _summary(summary: list[Answer]) -> None:
     screen.columns(["group", "n", "median", "mean", "bias", "p90", "inside 90 %", ""], table, right=(1, 2, 3, 4, 5, 6))
 
 
+def _rank(rank: list[Answer]) -> None:
+    """Say how often the best measured strategy of a job is among the first three predicted ones."""
+    sets = sum(r["sets"] for r in rank)
+    if not sets:
+        return
+    three, first = (sum(r["sets"] * r[k] for r in rank) / sets for k in ("among_three", "first"))
+    screen.line()
+    screen.line(
+        f"rank: of {words.counted(sets, 'job')} measured under four strategies or more, the fastest is among the first three predicted in "
+        f"{percent(three)}, first in {percent(first)}"
+    )
+
+
 def _how(fitted: Answer, stack: Answer | None, scored: set[str]) -> None:
     """Say which rows had a part in the constants."""
     terms = "bias: median of predicted over measured less 1; p90: 90th percentile of the error"
     if fitted:
         n = words.counted(len(next(iter(fitted.values()))["rows"]), "row")
-        screen.line(f"calibrated: four constants fitted on {n} of each group, which are not scored; {terms}")
+        screen.line(f"calibrated: five factors fitted on {n} of each group, which are not scored; {terms}")
     elif stack:
         own = len(scored & set(stack.get("calibrated_on", [])))
         name = stack.get("name", "the file")

@@ -30,7 +30,7 @@ TOGETHER = {
 
 @dataclass(frozen=True)
 class Model:
-    """Shape of one decoder-only transformer. Widths and ranks are in elements, lengths in tokens.
+    """Shape of one decoder-only or diffusion transformer. Widths and ranks are in elements, lengths in tokens.
 
     A field that the model has no use for is 0: a dense model has `experts` 0, a model without multi-head
     latent attention (MLA) has `kv_rank` 0, a model that attends to everything has `window` 0.
@@ -278,8 +278,9 @@ def build(name: str, values: dict[str, Any], sources: tuple[str, ...], where: st
     if kind == "dit":  # no vocabulary, no head: a projection to pixels is in `other_parameters`
         kept |= {"vocab": 0, "tied": True}
     if kept.setdefault("kind", kind) != kind:
+        lacks = "patches" if kept["kind"] == "dit" else "experts"
         rule = {"moe": "moe, for it has experts", "dit": "dit, for it has patches"}.get(
-            kind, "dense, for it has no experts; add them"
+            kind, f"dense, for it has no {lacks}; add them"
         )
         raise CutlineError(f"{where}: {name}.kind must be {rule}; got {kept['kind']}")
     needed = [*ALWAYS, "nope_dim" if kept.get("kv_rank") else "head_dim"]
@@ -298,6 +299,10 @@ def build(name: str, values: dict[str, Any], sources: tuple[str, ...], where: st
     for low, high in (
         ("dense_layers", "layers"),
         ("window_layers", "layers"),
+        ("linear_layers", "layers"),
+        ("attention_layers", "layers"),
+        ("moe_layers", "layers"),
+        ("joint_layers", "layers"),
         ("experts_per_token", "experts"),
         ("kv_heads", "heads"),
     ):

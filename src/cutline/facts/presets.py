@@ -29,6 +29,8 @@ class Preset:
     dispatcher: str
     ep_hidden: float
     mtp: float
+    ep: float | None
+    recompute: str
     source: str
 
 
@@ -58,7 +60,8 @@ def presets() -> tuple[Preset, ...]:
             Preset(
                 row["stack"], row["model"], row["chip"], float(row["since"] or 0), float(row["until"] or 99),
                 float(row["pp"]) if row["pp"] else None, CAPTURED[row["graphs"]], row["dispatcher"],
-                float(row["ep_hidden"]), float(row["mtp"]), row["source"],
+                float(row["ep_hidden"]), float(row["mtp"]), float(row["ep"]) if row["ep"] else None, row["recompute"],
+                row["source"],
             )  # fmt: skip
         )
     return tuple(found)

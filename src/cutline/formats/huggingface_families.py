@@ -7,118 +7,22 @@ layers have a bias, how many norms a layer has and how wide they are, what else 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-from cutline.core.errors import CutlineError
+from cutline.formats import huggingface_hybrids as hybrids
 from cutline.formats.huggingface_keys import Keys
-
-Shape = dict[str, Any]
-
-
-def base(k: Keys) -> Shape:
-    """What nearly all families share: widths, grouped heads, two norms per layer, a gated feed-forward."""
-    hidden, heads = k.number("hidden_size"), k.number("num_attention_heads")
-    kv_heads = k.optional("num_key_value_heads", 1) or heads
-    if heads % kv_heads:
-        raise k.bad(k.spelling("num_attention_heads"), f"a multiple of num_key_value_heads, {kv_heads}", heads)
-    head_dim = k.optional("head_dim", 1)
-    if not head_dim and hidden % heads:
-        rule = f"a multiple of num_attention_heads, {heads}, where head_dim is absent"
-        raise k.bad(k.spelling("hidden_size"), rule, hidden, "add head_dim")
-    return {
-        "layers": k.number("num_hidden_layers"),
-        "hidden": hidden,
-        "heads": heads,
-        "kv_heads": kv_heads,
-        "head_dim": head_dim or hidden // heads,
-        "ffn": k.optional("intermediate_size", 1),
-        "gated": True,
-        "vocab": k.number("vocab_size"),
-        "tied": k.flag("tie_word_embeddings"),
-        "norms": 2,
-        "outer_norms": 1,
-        "context": k.optional("max_position_embeddings", 1),
-        "other_parameters": 0,
-    }
-
-
-def with_ffn(k: Keys, shape: Shape, width: int | None = None) -> Shape:
-    """Demand the width of the feed-forward block."""
-    shape["ffn"] = width or k.number("intermediate_size")
-    return shape
-
-
-def output_biases(k: Keys, shape: Shape, attention: bool, mlp: bool = False) -> Shape:
-    """Biases on query, key, value and output, or on the feed-forward block, or on both."""
-    layers, hidden = shape["layers"], shape["hidden"]
-    if attention and mlp:
-        shape["biases"] = True
-    elif attention:
-        shape["qkv_biases"] = True
-        shape["other_parameters"] += layers * hidden
-    elif mlp:
-        shape["other_parameters"] += layers * ((1 + shape["gated"]) * shape["ffn"] + hidden)
-    return shape
-
-
-def query_key_norms(shape: Shape, whole: bool = False) -> Shape:
-    """Norms on query and key: one head wide, or as wide as all heads together."""
-    heads = shape["heads"] + shape["kv_heads"] if whole else 2
-    shape["other_parameters"] += shape["layers"] * heads * shape["head_dim"]
-    return shape
-
-
-def windows(k: Keys, shape: Shape, default: Callable[[int], bool], key: str = "sliding_window") -> Shape:
-    """Attention windows: `layer_types` says which layers, else the family's rule `default(layer)`."""
-    window = k.optional(key, 1)
-    types = k.listed("layer_types", str, shape["layers"])
-    known = {"full_attention": False, "sliding_attention": True, "chunked_attention": True}
-    for found in types or []:
-        if found not in known:
-            raise k.bad("layer_types", f"made of {', '.join(known)}", found, "Cutline cannot hold the other kinds")
-    narrow = [known[t] for t in types] if types else [default(i) for i in range(shape["layers"])]
-    if window and any(narrow):
-        shape |= {"window": window, "window_layers": sum(narrow)}
-    elif types and any(narrow):
-        raise CutlineError(f"{k.file}: key '{key}' is missing, yet layer_types has windowed layers; add it")
-    return shape
-
-
-def layer_norm(shape: Shape, norms: int = 2, outer: int = 1) -> Shape:
-    """LayerNorm with a bias: two vectors per norm. `norms` per layer, `outer` outside of the layers."""
-    return shape | {"norms": 2 * norms, "outer_norms": 2 * outer}
-
-
-def routed(k: Keys, shape: Shape, width: int, shared: int = 0, dense: int = 0) -> Shape:
-    """Routed experts of this width, and shared experts of this width together."""
-    shape |= {
-        "experts": k.number("n_routed_experts"),
-        "experts_per_token": k.uniform("num_experts_per_tok"),
-        "expert_ffn": width,
-        "shared_ffn": shared,
-        "dense_layers": dense,
-    }
-    if not 1 <= shape["experts_per_token"] <= shape["experts"]:
-        rule = f"from 1 to the number of experts, {shape['experts']}"
-        raise k.bad(k.spelling("num_experts_per_tok"), rule, k.raw("num_experts_per_tok"))
-    if not dense:
-        shape["ffn"] = 0
-    return shape
-
-
-def dense_first(k: Keys, layers: int) -> int:
-    """Number of dense layers of a DeepSeek-like model."""
-    types = k.listed("mlp_layer_types", str, layers)
-    freq = k.raw("moe_layer_freq")
-    first = k.optional("first_k_dense_replace")
-    if first > layers:
-        raise k.bad("first_k_dense_replace", f"at most num_hidden_layers, {layers}", first)
-    if types:
-        return types.count("dense")
-    if isinstance(freq, list):
-        return (k.listed("moe_layer_freq", int, layers) or []).count(0)
-    every = 1 if freq is None else k.whole("moe_layer_freq", freq, 1)
-    return sum(i < first or i % every != 0 for i in range(layers))
+from cutline.formats.huggingface_parts import (
+    Shape,
+    base,
+    deepseek_experts,
+    latent,
+    layer_norm,
+    output_biases,
+    query_key_norms,
+    routed,
+    unwindowed,
+    windows,
+    with_ffn,
+)
 
 
 def gpt2(k: Keys) -> Shape:
@@ -223,16 +127,6 @@ def smollm3(k: Keys) -> Shape:
     return windows(k, shape, lambda i: False) if k.flag("use_sliding_window") else unwindowed(k, shape)
 
 
-def unwindowed(k: Keys, shape: Shape) -> Shape:
-    """The file states windows and switches them off."""
-    for key in ("sliding_window", "max_window_layers", "use_sliding_window"):
-        k.raw(key)
-    for found in k.listed("layer_types", str, shape["layers"]) or []:
-        if found != "full_attention":
-            raise k.bad("layer_types", "full_attention in every layer", found, "set use_sliding_window")
-    return shape
-
-
 def mistral(k: Keys) -> Shape:
     """Mistral, Ministral and Phi-3: Llama with a window on every layer."""
     return windows(k, with_ffn(k, base(k)), lambda i: True)
@@ -314,33 +208,6 @@ def qwen3_moe(k: Keys) -> Shape:
     return qwen_experts(k, shape, 0)
 
 
-def deepseek_experts(k: Keys, shape: Shape, corrected: bool) -> Shape:
-    """Routed and shared experts behind some dense layers; `corrected` routers carry a bias per expert."""
-    width = k.number("moe_intermediate_size")
-    shape = routed(k, shape, width, width * k.optional("n_shared_experts"), dense_first(k, shape["layers"]))
-    if corrected:
-        shape["other_parameters"] += (shape["layers"] - shape["dense_layers"]) * shape["experts"]
-    return shape
-
-
-def latent(k: Keys) -> Shape:
-    """Multi-head latent attention."""
-    k.must_be("attention_bias", False)
-    k.raw("head_dim")
-    shape = base(k)
-    shape |= {
-        "kv_heads": shape["heads"],
-        "q_rank": k.optional("q_lora_rank", 1),
-        "kv_rank": k.number("kv_lora_rank"),
-        "nope_dim": k.number("qk_nope_head_dim"),
-        "rope_dim": k.number("qk_rope_head_dim"),
-        "value_dim": k.number("v_head_dim"),
-        "mtp_layers": k.optional("num_nextn_predict_layers"),
-    }
-    k.must_be("qk_head_dim", shape["nope_dim"] + shape["rope_dim"])
-    return shape
-
-
 def deepseek_v2(k: Keys) -> Shape:
     """DeepSeek-V2."""
     return deepseek_experts(k, latent(k), corrected=k.raw("topk_method") == "noaux_tc")
@@ -394,9 +261,9 @@ def glm4_moe(k: Keys) -> Shape:
 
 
 def gpt_oss(k: Keys) -> Shape:
-    """gpt-oss: biases everywhere, the experts' and the router's included, and a sink per head."""
+    """gpt-oss: biases everywhere, the experts' and the router's included, a sink per head, a clamped SwiGLU."""
     k.must_be("attention_bias", True)
-    shape = windows(k, base(k), lambda i: i % 2 == 0) | {"biases": True}
+    shape = windows(k, base(k), lambda i: i % 2 == 0) | {"biases": True, "eager": True}
     shape["other_parameters"] += shape["layers"] * shape["heads"]
     return routed(k, shape, k.number("intermediate_size"))
 
@@ -535,14 +402,19 @@ FAMILIES: dict[str, Callable[[Keys], Shape]] = {
     "internlm": internlm,
     "internlm2": internlm,
     "kimi_k2": deepseek_v3,
+    "kimi_linear": hybrids.kimi_linear,
     "llama": llama,
     "llama4_text": llama4,
+    "minimax": hybrids.minimax,
+    "minimax_m1": hybrids.minimax,
     "minimax_m2": minimax_m2,
+    "minimax_text_01": hybrids.minimax,
     "ministral": mistral,
     "mistral": mistral,
     "mixtral": mixtral,
     "mpt": mpt,
     "nemotron": nemotron,
+    "nemotron_h": hybrids.nemotron_h,
     "olmo": olmo,
     "olmo2": olmo2,
     "olmoe": olmoe,
@@ -554,6 +426,7 @@ FAMILIES: dict[str, Callable[[Keys], Shape]] = {
     "qwen2_moe": qwen2_moe,
     "qwen3": qwen3,
     "qwen3_moe": qwen3_moe,
+    "qwen3_next": hybrids.qwen3_next,
     "seed_oss": seed_oss,
     "smollm3": smollm3,
     "starcoder2": starcoder2,
@@ -570,22 +443,16 @@ REFUSED = {
     "granitemoehybrid": "state-space (Mamba) layers",
     "jamba": "state-space (Mamba) layers",
     "kimi_k3": "linear attention",
-    "kimi_linear": "linear attention",
     "lfm2": "convolution layers",
     "mamba": "state-space (Mamba) layers",
     "mamba2": "state-space (Mamba) layers",
     "mimo_v2_flash": "layers with different numbers of key and value heads",
-    "minimax": "linear attention",
-    "minimax_m1": "linear attention",
     "minimax_m3": "block-sparse attention",
-    "minimax_text_01": "linear attention",
     "nemotron-nas": "layers of different widths",
-    "nemotron_h": "state-space (Mamba) layers",
     "qwen3_5": "linear attention",
     "qwen3_5_moe": "linear attention",
     "qwen3_5_moe_text": "linear attention",
     "qwen3_5_text": "linear attention",
-    "qwen3_next": "linear attention",
     "rwkv": "linear attention",
     "t5": "an encoder beside the decoder",
     "bert": "an encoder and no decoder",

@@ -23,6 +23,7 @@ SAME = (
     ("num_experts_per_tok", "num_experts_per_token", "experts_per_token", "moe_topk", "moe_k"),
     ("n_shared_experts", "num_shared_expert", "num_shared_experts", "moe_num_shared_experts"),
     ("num_nextn_predict_layers", "num_mtp_layers"),
+    ("n_group", "num_expert_group"),
 )
 """Names of one thing in different families and versions; the first is what this module calls it."""
 

@@ -1,6 +1,6 @@
 """How right: every measured row that can be expressed, predicted, with its interval and error.
 
-Rows of a group that took part in the fit are predicted with constants fitted without that group (blind);
+Rows of a source that took part in the fit are predicted with constants fitted without that source (blind);
 rows of any other table are predicted as shipped, which is just as blind.
 """
 
@@ -16,7 +16,7 @@ from cutline.core.errors import CutlineError, DataError
 from cutline.core.numerics import Array
 from cutline.facts import reader
 from cutline.plan import constants as table
-from cutline.plan import express, fitting, interval
+from cutline.plan import express, fitting, interval, ranking
 from cutline.plan.express import Job, Skip
 
 CATALOGUE = reader.DATA / "measurements_training.csv"
@@ -25,7 +25,6 @@ NOT_FITTED = {
     "jax-toolbox": "sharding is described by other axes",
     "maxtext-tpu": "TPU slices; sharding and recompute come from scripts beside the table",
     "nemo-a100": "layouts are not printed beside the figures",
-    "nemo-automodel": "two scorable rows",
     "mt-nlg": "micro-batch is not printed",
     "whole-runs": "one scorable row",
     "libai": "chip is not stated",
@@ -129,7 +128,7 @@ def score(
     path : Path, optional
         Table with the columns of docs/measurements.md; the catalogue's own unless given.
     calibrate : int
-        Fit the four constants of `fitting.CALIBRATED` on so many rows of each group, picked by
+        Fit the five factors of `fitting.CALIBRATED` on so many rows of each group, picked by
         `fitting.pick`, and score the others; 0 scores all rows blind.
     changes : dict, optional
         Multipliers from `cutline calibrate`, applied to every row.
@@ -139,7 +138,7 @@ def score(
     Returns
     -------
     dict
-        `rows`, `summary`, `skipped`, `calibrated_on`; keys as in docs/json.md.
+        `rows`, `summary`, `rank`, `skipped`, `calibrated_on`; keys as in docs/json.md.
     """
     if calibrate < 0 or calibrate == 1:
         raise CutlineError(f"calibrate must be 0 or at least 2 rows; got {calibrate}")
@@ -147,6 +146,8 @@ def score(
     groups = sorted({j.group for j in jobs})
     rows: list[dict[str, Any]] = []
     used: dict[str, Any] = {}
+    scored: list[Job] = []
+    times: list[Array] = []
     for done, group in enumerate(groups):
         members = [j for j in jobs if j.group == group]
         without = "shipped" if changes else table.blind_to(group)  # a stack file was calibrated on shipped constants
@@ -163,9 +164,12 @@ def score(
             members = [j for j in members if j not in picked]
         step_s, width = predict(members, without, found, left)
         rows += [row_of(j, float(t), float(w), without) for j, t, w in zip(members, step_s, width, strict=True)]
+        scored += members
+        times.append(step_s)
         if progress:
             progress(done + 1, len(groups))
-    return {"rows": rows, "summary": summary(rows), "skipped": skipped, "calibrated_on": used}
+    rank = ranking.ranks(scored, np.concatenate(times)) if times else []
+    return {"rows": rows, "summary": summary(rows), "rank": rank, "skipped": skipped, "calibrated_on": used}
 
 
 def row_of(j: Job, step_s: float, width: float, without: str) -> dict[str, Any]:
@@ -184,6 +188,7 @@ def row_of(j: Job, step_s: float, width: float, without: str) -> dict[str, Any]:
         "metric": j.metric,
         "chip": j.chip,
         "stack": j.stack.name,
+        "precision": j.precision,
         "predicted": float(in_metric(ratio)),
         "low": float(ends[0]),
         "high": float(ends[1]),

@@ -137,13 +137,16 @@ class Constants(Columns):
     ep_overlap: Column  # share of a window that hides expert exchanges, where a schedule overlaps them
     deduplicate: Column  # 1 if a token is sent once to a rank or node however many of its experts sit there
     permute_passes: Column  # reads and writes of every token copy in sorting, unsorting and weighting
+    router_passes: Column  # reads and writes of the residual stream around a sparse block: router, casts, sum of outputs
     eager_passes: Column  # further reads and writes per inner value of an activation without a fused kernel
     expert_apart: Column  # share of the last wave that every expert's product loses by itself
     host_expert_s: Column  # host time to launch one expert's products forward
     host_moe_s: Column  # host time to launch one expert block forward; twice that backward
     graph_host: Column  # share of host time that is left where launches are captured in graphs
     scan_passes: Column  # reads and writes of a linear mixer's inner stream: convolution, gate, norm, chunk states
-    scan_gain: Column  # rate of a linear mixer's scan over that of fused attention
+    scan_fraction: Column  # share of the 16-bit peak of a linear mixer's scan
+    gather_again: Column  # 1 if sharded parameters are gathered again for the backward pass
+    state_bytes: Column  # optimizer state per parameter: masters and moments
     host_adam_s: Column  # seconds per parameter of an optimizer step on the host
 
 

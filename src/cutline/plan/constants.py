@@ -22,11 +22,11 @@ FIELDS = tuple(f.name for f in fields(Constants))
 
 
 CALIBRATED: dict[str, tuple[float, tuple[str, ...]]] = {
-    "compute": (0.05, ("compute",)),
-    "communication": (0.25, ("communication",)),
-    "host": (0.5, ("host_layer_s", "host_micro_s")),
-    "step": (0.8, ("step_s",)),
-    "elementwise": (0.2, ("elementwise", "permute_passes", "scan_passes", "logit_bytes")),
+    "compute": (0.025, ("compute",)),
+    "communication": (0.125, ("communication",)),
+    "host": (0.25, ("host_layer_s", "host_micro_s")),
+    "step": (0.4, ("step_s",)),
+    "elementwise": (0.1, ("elementwise", "permute_passes", "router_passes", "scan_passes", "logit_bytes")),
 }
 """The five factors that a user's own measured steps may move: doubt (log) and the constants they multiply."""
 
@@ -94,6 +94,7 @@ def scopes(stack: Stack, family: str, precision: str, recipe: str = "") -> tuple
         f"attention {attention}",
         "loss fused" if stack.fused_loss else "loss unfused",
         "tp overlapped" if stack.tp_overlapped else "tp plain",
+        f"dispatch {family} {stack.dispatcher}",
         f"dispatch {stack.dispatcher}",
         "",
     )
@@ -178,6 +179,8 @@ def constants(
     found["unfused"] = float(attention_kernel(stack, family) == "unfused")
     found["dropout"] = float(stack.dropout)
     found["gather_once"] = float(stack.gather_once)
+    found["gather_again"] = float(not stack.keeps_gathered)
+    found["state_bytes"] = stack.state_bytes
     found["gather_bytes"] = 1.0 if stack.narrow_gather and precision == "fp8" and not recipe else 2.0
     found["grad_bytes"] = stack.grad_bytes
     found["deduplicate"] = float(stack.dispatcher != "alltoall")

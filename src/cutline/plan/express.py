@@ -298,6 +298,7 @@ def express(row: Row) -> Job:
     if at:
         stack = replace(stack, dispatcher=at.dispatcher)
         shape["mtp"] = 0.0 if "without MTP" in row.get("note", "") else at.mtp
+        row = {"ep": f"{at.ep or ''}", "recompute": at.recompute} | {k: v for k, v in row.items() if v.strip()}
     strategy = _strategy(row, stack, shape, at, assumed, loose)
     per_node = number(row, "chips_per_node", part.get("node", default=8.0))
     out = machine.network_bytes_per_s(row.get("interconnect_scaleout", ""), per_node)
@@ -440,11 +441,17 @@ def group(row: Row) -> str:
 
 
 def _part(name: str, row: Row) -> str:
-    """Return the part of Megatron-Bridge's table that a row belongs to: by chip if dense, by generation of containers if not."""
+    """Return the part of Megatron-Bridge's table that a row belongs to, within which five rows can speak for the others.
+
+    Dense rows by chip; sparse ones of 2025 together, later ones by what their layers are made of.
+    """
     if name != "megatron-bridge":
         return name
     if row.get("arch", "").strip() == "moe":
-        return name + ("-moe-2025" if 0 < presets.release(row.get("framework", "")) < 26 else "-moe")
+        m = named(row)
+        if m is None or 0 < presets.release(row.get("framework", "")) < 26:
+            return name + "-moe-2025"
+        return name + "-moe-" + ("hybrid" if m.linear_layers else "latent" if m.latent else "eager" if m.eager else "grouped")
     chip_name = row["chip"].upper()
     return name + ("-h100" if "H100" in chip_name else "-gb300" if "GB300" in chip_name else "-blackwell")
 

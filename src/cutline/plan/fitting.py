@@ -164,8 +164,7 @@ def fit(jobs: list[Job], most_steps: int = 40) -> dict[tuple[str, str], float]:
 CALIBRATED = {name: doubt for name, (doubt, _) in table.CALIBRATED.items()}
 """The factors that `calibrate` moves, with the doubt (log) of their blind value 1."""
 COMMON = 0.10
-"""Median error (log) that the four factors must explain one by one before it counts as common to all: about
-the blind bias of the measured stacks."""
+"""Doubt (log) of a factor common to all five: the spread of the blind bias over the measured stacks."""
 ROW_SCALE = 0.05
 """Residual scale of rows of one stack on one cluster."""
 
@@ -184,7 +183,8 @@ def pick(jobs: list[Job], without: str, n: int = 5) -> list[Job]:
     columns = []
     for name, doubt in CALIBRATED.items():
         moved = table.multiplied(base, {name: np.exp(0.01)})
-        columns.append((np.log(predict(ordered, moved).step_s) - t0) / 0.01 * doubt / ROW_SCALE)
+        # twice the doubt that is left beside the common factor: each factor should find rows that speak of it alone
+        columns.append((np.log(predict(ordered, moved).step_s) - t0) / 0.01 * 2.0 * doubt / ROW_SCALE)
     jacobian = np.stack(columns, axis=-1)
     information = np.eye(len(CALIBRATED))
     chosen: list[int] = []
@@ -200,11 +200,9 @@ def pick(jobs: list[Job], without: str, n: int = 5) -> list[Job]:
 def calibrate(jobs: list[Job], without: str = "shipped") -> dict[str, float]:
     """Return the factors of CALIBRATED that fit a few measured steps of one stack.
 
-    What the median row is off by more than COMMON goes into all four factors: the cluster is slow (or fast)
-    throughout. The rest is maximum a posteriori with that as prior mean, so a factor moves only as far as the
-    rows insist.
-    A smooth-L1 fit comes first; from there a Cauchy loss, as wide as the rows then still scatter, so that one
-    odd row of five does not drag the others.
+    Maximum a posteriori for one factor common to all (a cluster that is slow or fast throughout) and the five beside it, so
+    a factor moves only as far as the rows insist. A smooth-L1 fit comes first; from there a Cauchy loss, as wide as
+    the rows then still scatter, so that one odd row of five does not drag the others.
     """
     from scipy.optimize import least_squares
 
@@ -213,13 +211,10 @@ def calibrate(jobs: list[Job], without: str = "shipped") -> dict[str, float]:
     own, reference = np.array([j.power for j in jobs], float).T
     measured = np.log([j.measured_step_s for j in jobs])
     names = list(CALIBRATED)
-    doubt = np.array(list(CALIBRATED.values()))
-    middle = float(np.median(measured - np.log(predict(jobs, base).step_s)))
-    shift = np.sign(middle) * max(0.0, abs(middle) - COMMON)
-    base = table.multiplied(base, dict.fromkeys(names, np.exp(shift)))
+    doubt = np.array([COMMON, *CALIBRATED.values()])
 
     def log_error(y: Array) -> Array:
-        moved = table.multiplied(base, {n: np.exp(v) for n, v in zip(names, y, strict=True)})
+        moved = table.multiplied(base, {n: np.exp(y[0] + v) for n, v in zip(names, y[1:], strict=True)})
         return np.asarray(
             np.log(estimate(shape, rates, machine.power_scaled(moved, own, reference), strategy).step_s) - measured
         )
@@ -227,15 +222,15 @@ def calibrate(jobs: list[Job], without: str = "shipped") -> dict[str, float]:
     def smooth_l1(y: Array) -> Array:
         return _huber(np.concatenate([log_error(y) / ROW_SCALE, y / doubt]))
 
-    first = least_squares(smooth_l1, np.zeros(len(names)), max_nfev=60).x
+    first = least_squares(smooth_l1, np.zeros(len(doubt)), max_nfev=60).x
     scale = max(ROW_SCALE, float(np.median(np.abs(log_error(first)))))
 
     def cauchy(y: Array) -> Array:
         r = log_error(y) / scale
         return np.concatenate([np.sign(r) * np.sqrt(np.log1p(r * r)), _huber(y / doubt)])
 
-    found = least_squares(cauchy, first, max_nfev=60)
-    return {n: float(np.exp(v + shift)) for n, v in zip(names, found.x, strict=True)}
+    found = least_squares(cauchy, first, max_nfev=60).x
+    return {n: float(np.exp(found[0] + v)) for n, v in zip(names, found[1:], strict=True)}
 
 
 def residual(jobs: list[Job], without: str, changes: dict[str, float]) -> float:

@@ -311,7 +311,8 @@ def routed(s: Shape, rates: Rates, c: Constants, t: Strategy) -> Experts:
     f = s.expert_ffn / t.etp
     work = matrices(rates, c, np.maximum(copies / local, 1e-9), [(f * (1 + s.gated), wide), (wide, f)], local)
     u = usable(rates, c)
-    moved = copies * (c.permute_passes * wide + f * (2 + s.gated + c.eager_passes * s.eager) * c.elementwise)
+    moved = copies * (c.permute_passes * wide + f * (2 + s.gated + c.eager_passes * s.eager))
+    moved = moved + tokens / t.etp * c.router_passes * s.hidden
     stream = kernels.stream_s(2.0 * moved, u.memory_bytes_per_s)
     forth, back = (_exchange_s(s, rates, c, t, tokens / t.etp * load, wide * b) for b in (rates.dispatch_bytes, 2.0))
     return Experts(work, stream, forth + back, 2.0 * back, copies)
@@ -412,7 +413,8 @@ def _attention(s: Shape, rates: Rates, c: Constants, t: Strategy, tokens: Any, m
         forward, backward = forward + cross + own.forward, backward + FLASH_BACKWARD * cross + own.backward
     if np.any(np.asarray(mix.linear) > 0):
         flop = kernels.scan_flop(tokens, s.linear_heads / t.tp, s.linear_head_dim, s.state_dim) * mix.linear
-        forward, backward = forward + flop / (fused * c.scan_gain), backward + FLASH_BACKWARD * flop / (fused * c.scan_gain)
+        scan_s = flop / (rates.flop_per_s * c.scan_fraction / c.compute)
+        forward, backward = forward + scan_s, backward + FLASH_BACKWARD * scan_s
     return forward, backward
 
 

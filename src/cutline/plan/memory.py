@@ -14,8 +14,6 @@ from cutline.plan.layers import Mix, expert_shard, layer_params, mixes, value_di
 GIB = 2.0**30
 RESERVE_BYTES = 3.0 * GIB
 """Driver context, communication buffers and library workspaces of one chip."""
-STATE_BYTES = 12.0
-"""Optimizer state per parameter: a 32-bit copy and two moments."""
 GRAPH_BYTES = 2.0 * GIB
 """Static buffers of captured launch graphs (guess)."""
 LOGIT_SHARE = 0.3
@@ -121,13 +119,12 @@ def floor_bytes(shape: Shape, rates: Rates, c: Constants, core: Strategy, most_z
     usual = layer_params(shape, mixes(shape)[0])
     split = np.maximum(deep - shape.lead, 0.0) * usual.split / s.tp
     routed = np.maximum(deep - shape.lead, 0.0) * usual.experts / (s.ep * s.etp)
-    single = s.pp == 1
-    per = np.where(single & (most_zero >= 3), 0.0, 2.0) + np.where(single & (most_zero >= 2), 0.0, c.grad_bytes)
-    states = 0.0 if offload else STATE_BYTES
+    whole = np.asarray((c.gather_once > 0) & (s.pp > 1))
+    per = np.where((most_zero >= 3) & ~whole, 0.0, 2.0) + np.where((most_zero >= 2) & ~whole, 0.0, c.grad_bytes)
+    states = 0.0 if offload else c.state_bytes
     shard = np.where(most_zero >= 1, s.shard, 1.0), np.where(most_zero >= 1, expert_shard(s), 1.0)
     owned = split / shard[0] + routed / shard[1]
-    whole = (c.gather_once > 0) & ~single & (most_zero >= 3)
-    held = np.where(whole, 2.0 + c.grad_bytes, per) * (split + routed)
+    held = per * (split + routed)
     flight = np.minimum(np.maximum(np.where(s.pp > 2, s.pp - 1.0, s.pp), 1.0), s.micro_batches)
     return held + states * owned + FRAGMENTATION * deep * saved * flight + RESERVE_BYTES
 
@@ -166,10 +163,12 @@ def training_bytes(shape: Shape, rates: Rates, c: Constants, s: Strategy) -> dic
         live_params = usual.split / s.tp + usual.experts / (s.ep * s.etp)
         weights = 2.0 * held(split, routed, cut_weights)
         gradients = c.grad_bytes * held(split, routed, cut_gradients)
-        states = STATE_BYTES * held(split, routed, s.zero >= 1) / dual
+        states = c.state_bytes * held(split, routed, s.zero >= 1) / dual
         live = np.where(s.zero >= 3, (2.0 * 2.0 + c.grad_bytes) * live_params, 0.0) + np.where(is_end, table, 0.0)
-        flight = in_flight(index, s.pp, s.micro_batches, s.vpp, s.schedule)
-        activations = layers * saved * flight + again * (1.0 + np.asarray(s.ep_hidden))
+        # exchanges beside another micro-batch: one chunk more is in flight, which DualPipe counts already
+        beside = np.where(np.asarray(s.schedule) == 3, 0.0, s.ep_hidden / s.vpp)
+        flight = np.minimum(in_flight(index, s.pp, s.micro_batches, s.vpp, s.schedule) + beside, s.micro_batches)
+        activations = layers * saved * flight + again
         loss = np.where(has_head, logits * (1.0 + shape.mtp), 0.0)
         optimizer = np.where(np.asarray(s.offload) > 0, 0.0, states)
         total = weights + gradients + optimizer + live + FRAGMENTATION * (activations + loss) + RESERVE_BYTES + graph

@@ -35,21 +35,25 @@ class Found:
 class _Kept:
     """The best of each kind and the Pareto front so far, and the bounds that follow from them."""
 
-    def __init__(self, most_kinds: int | None, with_front: bool) -> None:
+    def __init__(self, most_kinds: int | None, with_front: bool, flat: bool) -> None:
         self.most_kinds = most_kinds
         self.with_front = with_front
+        self.flat = flat  # the value is the time, so the front has two columns
         self.tables: list[tuple[Strategy, Estimate, Array]] = []
         self.leaders: dict[float, float] = {}
         self.front = np.empty((0, 3))
 
     def beyond(self, points: Array) -> Array:
-        """Return which bounds (time, memory, value) neither enter the best kinds nor the front."""
+        """Return which bounds (time, memory, value) can neither enter the best kinds nor the front."""
         if self.most_kinds is None or len(self.leaders) < self.most_kinds:
             return np.zeros(len(points), bool)
         limit = sorted(self.leaders.values())[self.most_kinds - 1]
         out = points[:, 2] > limit
-        if not self.with_front:
+        if not self.with_front or not out.any():
             return out
+        if self.flat:  # of the front's points that are no slower, the last has the least memory
+            place = np.searchsorted(self.front[:, 0], points[:, 0], side="right") - 1
+            return np.asarray(out & (place >= 0) & (self.front[np.maximum(place, 0), 1] <= points[:, 1]))
         rows = np.flatnonzero(out)
         for start in range(0, len(rows), 512):
             some = rows[start : start + 512]
@@ -68,11 +72,13 @@ class _Kept:
             self.tables.append((s[leaders], e[leaders], points[leaders]))
             return
         front = _front(points)
-        front = front[~(self.front[None] <= points[front, None]).all(axis=2).any(axis=1)] if len(self.front) else front
+        if len(self.front):
+            front = front[~(self.front[None] <= points[front, None]).all(axis=2).any(axis=1)]
         rows = np.unique(np.concatenate([leaders, front]))
         self.tables.append((s[rows], e[rows], points[rows]))
         merged = np.concatenate([self.front, points[front]])
-        self.front = merged[_front(merged)]
+        merged = merged[_front(merged)]
+        self.front = merged[np.argsort(merged[:, 0], kind="stable")]
 
 
 def kind_of(s: Strategy) -> Array:
@@ -134,8 +140,8 @@ def search(
     if core is None:
         return found
     usable = USABLE * rates.memory_bytes
-    time_s, compute_s = floor_s(shape, rates, constants, core)
-    need = memory.floor_bytes(shape, rates, constants, core, float(max(space.zero)), max(space.offload) > 0)
+    time_s, compute_s, forward_s = floor_s(shape, rates, constants, core)
+    need = memory.floor_bytes(shape, rates, constants, core, most_zero(space, core), max(space.offload) > 0)
     bounds = np.stack([time_s, need, time_s], axis=-1)
     if objective is not None:
         bounds[:, 2] = objective(core, _bound(core, time_s, compute_s))
@@ -144,14 +150,16 @@ def search(
     each = np.array([len(t) for t in tables])[of]
     found.searched = int(each.sum())
     hopeful = np.flatnonzero((need <= usable) & (each > 0))
-    kept = _Kept(most_kinds, front)
+    kept = _Kept(most_kinds, front, objective is None)
     done = found.pruned = int(each.sum() - each[hopeful].sum())
     order = hopeful[np.argsort(bounds[hopeful, 2], kind="stable")]
     while len(order):
         batch = order[: max(1, int(np.searchsorted(np.cumsum(each[order]), CHUNK)))]
         for k in np.unique(of[batch]):
-            for s in expand(space, core[batch[of[batch] == k]], tables[k]):
-                _try(found, kept, shape, rates, constants, s, objective)
+            some = batch[of[batch] == k]
+            for i, s in expand(space, core[some], tables[k]):
+                least_s = time_s[some][i] + s.full * forward_s[some][i]
+                _try(found, kept, shape, rates, constants, s, objective, least_s)
         done += int(each[batch].sum())
         order = order[len(batch) :]
         gone = kept.beyond(bounds[order])
@@ -172,12 +180,28 @@ def _bound(core: Strategy, time_s: Array, compute_s: Array) -> Estimate:
     return Estimate(**(nothing | {"step_s": time_s, "compute_part_s": compute_s}))
 
 
+def most_zero(space: Space, core: Strategy) -> Array:
+    """Return the highest ZeRO stage that any inner of each core may have."""
+    staged = max(z for z in (*space.zero, 0) if z <= 1 or (z == 3 and space.stages_with_fsdp))
+    return np.where(core.pp > 1, float(staged), float(max(space.zero)))
+
+
 def _try(
-    found: Found, kept: _Kept, shape: Shape, rates: Rates, c: Constants, s: Strategy, objective: Callable[..., Array] | None
+    found: Found,
+    kept: _Kept,
+    shape: Shape,
+    rates: Rates,
+    c: Constants,
+    s: Strategy,
+    objective: Callable[..., Array] | None,
+    least_s: Array,
 ) -> None:
-    """Estimate a chunk: memory of all, time of what fits."""
+    """Estimate a chunk: memory of all, time of what fits and is not ruled out by the bound `least_s` on its time."""
     need = memory.training_bytes(shape, rates, c, s)["memory_bytes"]
     rows = np.flatnonzero(need <= USABLE * rates.memory_bytes)  # what cannot run needs no time
+    if objective is None and len(rows):
+        bounds = np.stack([least_s[rows], need[rows], least_s[rows]], axis=-1)
+        rows = rows[~kept.beyond(bounds)]
     found.feasible += len(rows)
     if len(rows):
         s = s[rows]
@@ -194,7 +218,7 @@ def _closest(
     for i in np.argsort(need, kind="stable"):
         if need[i] >= least:
             return
-        for s in expand(space, core[[i]], tables[of[i]]) if len(tables[of[i]]) else ():
+        for _, s in expand(space, core[[i]], tables[of[i]]) if len(tables[of[i]]) else ():
             bytes_ = memory.training_bytes(shape, rates, c, s)["memory_bytes"]
             j = int(np.argmin(bytes_))
             if bytes_[j] < least:

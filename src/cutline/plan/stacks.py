@@ -34,6 +34,8 @@ class Stack:
     models_split: bool = True  # offers tensor and pipeline parallelism
     interleaves: bool = True  # offers more than one chunk per stage
     dispatcher: str = "alltoall"  # how tokens reach experts: alltoall, deepep, hybridep
+    keeps_gathered: bool = False  # sharded parameters stay gathered between forward and backward pass
+    state_bytes: float = 12.0  # optimizer state per parameter: 32-bit masters and moments, or less
     framework: str = ""  # whose released package says what can be run: megatron, torchtitan, deepspeed
 
 
@@ -173,10 +175,13 @@ STACKS = {
             "nemo-automodel",
             "fsdp",
             "NeMo Automodel, FSDP2",
-            attention="fa2",
+            attention="cudnn",
             zero=3,
             grad_bytes=4.0,
             gather_once=True,
+            recompute="full",
+            keeps_gathered=True,
+            state_bytes=4.0,
             zeros=(3,),
             dispatcher="deepep",
         ),

@@ -263,8 +263,8 @@ def _repeats(space: Space, deep: int) -> list[tuple[float, float, float, float]]
     return [r for r in found if all(space.allowed(n, [v]) for n, v in zip(names, r, strict=True))]
 
 
-def expand(space: Space, core: Strategy, table: Array) -> Iterator[Strategy]:
-    """Yield cores of one kind crossed with their inners, `CHUNK` rows at a time."""
+def expand(space: Space, core: Strategy, table: Array) -> Iterator[tuple[Array, Strategy]]:
+    """Yield cores of one kind crossed with their inners, `CHUNK` rows at a time, each with the rows of its cores."""
     near = nearest(space, core)
     ranks = core.dp * core.cp
     fixed = dict(space.fixed)
@@ -278,7 +278,8 @@ def expand(space: Space, core: Strategy, table: Array) -> Iterator[Strategy]:
             columns |= {name: part[j, k] for k, name in enumerate(INNER)}
             columns["shard"] = np.where(columns["shard"] > 0, near[i], ranks[i])
             found = Strategy(**columns)
-            yield found[np.abs(found.shard - fixed["shard"]) < 1e-9] if "shard" in fixed else found
+            kept = np.abs(found.shard - fixed["shard"]) < 1e-9 if "shard" in fixed else slice(None)
+            yield i[kept], found[kept]
 
 
 def chunks(space: Space) -> Iterator[Strategy]:
@@ -290,7 +291,7 @@ def chunks(space: Space) -> Iterator[Strategy]:
     for k, kind in enumerate(named):
         table = inners(space, kind)
         if len(table):
-            yield from (part for part in expand(space, core[np.flatnonzero(index == k)], table) if len(part))
+            yield from (part for _, part in expand(space, core[np.flatnonzero(index == k)], table) if len(part))
 
 
 def divisors_up_to(layers: int, pp: int) -> list[int]:

@@ -111,7 +111,7 @@ def _phases(one: Layer, c: Constants, s: Strategy, mix: Mix, experts: Any) -> Ph
     once = (c.gather_once > 0) & (s.pp > 1)  # gathers and reductions shared out over the micro-batches of a step
     share = np.where(once, 1.0 / s.micro_batches, 1.0)
     reduce = one.scatter * share
-    again = np.where(once, 0.0, one.gather)
+    again = np.where(once, 0.0, one.gather * c.gather_again)
     fsdp_f = np.where(s.zero >= 3, exposed(one.gather * share, work_f, c.fsdp_overlap), 0.0)
     fsdp_b = np.where(s.zero >= 3, exposed(again + reduce, work_b + work_r, c.fsdp_overlap), 0.0)
     repeats = s.full * (tp_f + cp_f + ep_f)
@@ -273,13 +273,14 @@ def estimate(shape: Shape, rates: Rates, constants: Constants, strategy: Strateg
     )
 
 
-def floor_s(shape: Shape, rates: Rates, constants: Constants, core: Strategy) -> tuple[Any, Any]:
+def floor_s(shape: Shape, rates: Rates, constants: Constants, core: Strategy) -> tuple[Any, Any, Any]:
     """Bounds from below for every strategy that shares out chips and batch as `core` does. [s]
 
     Returns
     -------
-    (step_s, compute_s) : arrays, (...)
-        No inner of the core has a shorter step, or less compute on its slowest stage. [s]
+    (step_s, compute_s, forward_s) : arrays, (...)
+        No inner of the core has a shorter step, or less compute on its slowest stage; recomputing a share of the layers in full
+        adds at least that share of `forward_s`. [s]
 
     Notes
     -----
@@ -306,8 +307,11 @@ def floor_s(shape: Shape, rates: Rates, constants: Constants, core: Strategy) ->
         for x in (one_layer, lead_layer)
     )
     compute = ((shape.layers - shape.lead) * work + shape.lead * lead_work) / s.pp
+    again, lead_again = (x.products + x.attention + x.stream for x in (one_layer, lead_layer))
+    forward = ((shape.layers - shape.lead) * again + shape.lead * lead_again) / s.pp
     servers = np.maximum(s.tp * s.cp * s.dp * s.pp / rates.domain, 1.0)
-    return s.micro_batches * mean * (1.0 + c.straggler * np.log2(servers)) + c.step_s, s.micro_batches * compute
+    m = s.micro_batches
+    return m * mean * (1.0 + c.straggler * np.log2(servers)) + c.step_s, m * compute, m * forward
 
 
 def _data_parallel_s(
