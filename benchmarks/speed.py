@@ -114,7 +114,9 @@ def growth() -> None:
     ):  # fmt: skip
         points = []
         for chips in (64, 256, 1024, 4096, 16384):
-            j = run.job(model(name), f"{chips} x H800-SXM-80GB", precision=precision, framework=framework, batch_tokens=64e6)
+            j = run.job(
+                model(name), f"{chips} x H800-SXM-80GB", precision=precision, framework=framework, batch_tokens=64e6
+            )
             seconds, found = cpu_s(lambda j=j: search(j.shape, j.rates, j.constants, j.space, most_kinds=5), 1)  # type: ignore[misc]
             points.append((chips, found.searched, seconds))
         label = f"{name}, {framework or 'megatron'}"

@@ -134,7 +134,13 @@ def test_offload_moves_the_optimizer_to_the_host(dense):
     assert there["optimizer_bytes"] == 0.0
     assert here["memory_bytes"] - there["memory_bytes"] == pytest.approx(here["optimizer_bytes"], rel=1e-9)
     assert there["optimizer_part_s"] > here["optimizer_part_s"]
-    faster = step(dense, rates=dense.rates.replace(host_bytes_per_s=1e15), constants=dense.constants.replace(host_adam_s=0.0), dp=16, offload=1)
+    faster = step(
+        dense,
+        rates=dense.rates.replace(host_bytes_per_s=1e15),
+        constants=dense.constants.replace(host_adam_s=0.0),
+        dp=16,
+        offload=1,
+    )
     assert faster["optimizer_part_s"] < 1e-3 * here["optimizer_part_s"]
 
 
@@ -152,7 +158,9 @@ def test_a_narrow_format_with_equal_rates_is_bf16_and_casts(dense):
     narrow = r.replace(linear_bytes=2.0 - 1e-12)
     c = dense.constants.replace(linear_gain=1.0)
     wide = step(dense, rates=r, constants=c, dp=16)["step_s"]
-    assert step(dense, rates=narrow, constants=c.replace(cast_passes=0.0), dp=16)["step_s"] == pytest.approx(wide, rel=1e-9)
+    assert step(dense, rates=narrow, constants=c.replace(cast_passes=0.0), dp=16)["step_s"] == pytest.approx(
+        wide, rel=1e-9
+    )
     assert step(dense, rates=narrow, constants=c.replace(cast_passes=1.0), dp=16)["step_s"] > wide
 
 
@@ -162,7 +170,9 @@ def test_layers_kept_wide_lie_between_both_formats(dense, share, gradients):
     c = dense.constants.replace(linear_gain=1.0)
 
     def of(share, gradients=1.0):
-        return step(dense, rates=fast.replace(narrow_share=share, narrow_weight_gradient=gradients), constants=c, dp=16)["step_s"]
+        return step(
+            dense, rates=fast.replace(narrow_share=share, narrow_weight_gradient=gradients), constants=c, dp=16
+        )["step_s"]
 
     slow = step(dense, constants=c, dp=16)["step_s"]
     assert of(0.0) == pytest.approx(slow, rel=1e-9)
@@ -228,7 +238,9 @@ def test_flop_of_an_image_transformer_are_the_published_ones():
 
 
 def test_bad_clips_are_refused():
-    with pytest.raises(CutlineError, match=r"^clip must be frames x height x width, such as 81x720x1280; got '81x720'$"):
+    with pytest.raises(
+        CutlineError, match=r"^clip must be frames x height x width, such as 81x720x1280; got '81x720'$"
+    ):
         clip_of(model("wan-2.1-14b"), "81x720")
     with pytest.raises(CutlineError, match="draws no images or clips"):
         clip_of(model("llama-65b"), "1x8x8")
@@ -250,7 +262,11 @@ def test_bad_clips_are_refused():
 def test_what_a_framework_cannot_run_is_refused_with_the_reason(name, chosen, words):
     j = job(model("llama-3.1-8b"), "16 x H100-SXM-80GB", global_batch=64, framework=name)
     with pytest.raises(CutlineError, match=words):
-        run.given(j, {"dp": 16 / chosen.get("pp", 1), "zero": 3.0 if name == "torchtitan" else 1.0} | {k: float(v) for k, v in chosen.items()})
+        run.given(
+            j,
+            {"dp": 16 / chosen.get("pp", 1), "zero": 3.0 if name == "torchtitan" else 1.0}
+            | {k: float(v) for k, v in chosen.items()},
+        )
     free = job(model("llama-3.1-8b"), "16 x H100-SXM-80GB", global_batch=64, framework="any")
     assert frameworks.refusal(free.framework, chosen, free.space) is None
 
@@ -263,9 +279,8 @@ def test_what_is_left_out_is_listed_with_its_source(sparse):
 
 
 def test_an_unknown_framework_names_the_known_ones():
-    with pytest.raises(CutlineError, match="no framework named 'megatron2'. Did you mean megatron?"):
-        asked_wrong = job(model("llama-3.1-8b"), "16 x H100-SXM-80GB", framework="megatron2")
-        del asked_wrong
+    with pytest.raises(CutlineError, match=r"^no framework named 'megatron2'\. Did you mean megatron\?"):
+        job(model("llama-3.1-8b"), "16 x H100-SXM-80GB", framework="megatron2")
 
 
 # whole runs that were published
@@ -294,10 +309,16 @@ def test_single_spells_out_every_field(sparse):
 @pytest.mark.parametrize(
     ("chosen", "words"),
     [
-        ({"ep": 3}, r"^ep must divide the experts, and ep x etp the chips of a stage; got ep 3, etp 1, 128 experts, 16 chips$"),
+        (
+            {"ep": 3},
+            r"^ep must divide the experts, and ep x etp the chips of a stage; got ep 3, etp 1, 128 experts, 16 chips$",
+        ),
         ({"ep": 32}, r"^ep must divide the experts"),
         ({"etp": 2}, r"^etp must be 1 or tp; got etp 2, tp 1$"),
-        ({"pp": 4, "schedule": 3, "vpp": 2}, r"^zero-bubble schedules and DualPipe have one chunk per stage; got vpp 2$"),
+        (
+            {"pp": 4, "schedule": 3, "vpp": 2},
+            r"^zero-bubble schedules and DualPipe have one chunk per stage; got vpp 2$",
+        ),
         ({"pp": 4, "schedule": 3, "micro_batch": 16}, r"^DualPipe needs even stages"),
         ({"pp": 8, "schedule": 1, "micro_batch": 32}, r"^zero-bubble schedules need as many micro-batches as stages"),
     ],

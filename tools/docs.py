@@ -109,7 +109,11 @@ def accuracy_table() -> str:
         lines.append("| " + " | ".join(cells) + " |")
     for name, starts, narrow, bars, bars5 in POOLS:
         errors = [
-            [r["error"] for r in scores(n)["rows"] if r["group"].startswith(starts) and (not narrow or r["precision"] != "bf16")]
+            [
+                r["error"]
+                for r in scores(n)["rows"]
+                if r["group"].startswith(starts) and (not narrow or r["precision"] != "bf16")
+            ]
             for n in (0, 5)
         ]
         b, t = ({"median": float(np.median(np.abs(e))), "mean": float(np.mean(np.abs(e)))} for e in errors)
@@ -242,7 +246,13 @@ def memory_table() -> str:
 def peers_table() -> str:
     """Return what Cutline and its peers model; peers as read in their code, see the note under the table."""
     rows = [line.split(" | ") for line in PEERS.strip().splitlines()]
-    return "\n".join(["| " + " | ".join(rows[0]) + " |", "|---" * len(rows[0]) + "|", *("| " + " | ".join(r) + " |" for r in rows[1:])])
+    return "\n".join(
+        [
+            "| " + " | ".join(rows[0]) + " |",
+            "|---" * len(rows[0]) + "|",
+            *("| " + " | ".join(r) + " |" for r in rows[1:]),
+        ]
+    )
 
 
 PEERS = """

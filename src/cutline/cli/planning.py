@@ -12,7 +12,9 @@ from cutline.cli import inputs
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="A model's usual name, or the path of a config.json.")]
 MaybeModel = Annotated[
     str | None,
-    typer.Argument(metavar="[MODEL]", help="A model's usual name, or the path of a config.json; --chinchilla sizes one."),
+    typer.Argument(
+        metavar="[MODEL]", help="A model's usual name, or the path of a config.json; --chinchilla sizes one."
+    ),
 ]
 On = Annotated[str, typer.Option("--on", help="The fleet, such as '2048 x A100-SXM-80GB'.", metavar="FLEET")]
 Tokens = Annotated[
@@ -67,6 +69,43 @@ Gradients = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print the same content as JSON.")]
 Sources = Annotated[bool, typer.Option("--sources", help="List every fact with value, date, tier, title and address.")]
 Count = Annotated[str, typer.Option(metavar="N")]
+OverlapExpertsOption = Annotated[
+    bool, typer.Option("--overlap-experts", help="Run exchanges beside another micro-batch.")
+]
+GlobalBatchOption = Annotated[
+    str | None, typer.Option(help="Sequences of one step; 4M tokens if left out.", metavar="N")
+]
+RecomputeOption = Annotated[
+    str,
+    typer.Option(
+        help="none, full, a number of layers per stage, or modules joined by +: selective, light, feed.",
+        metavar="NAME|N",
+    ),
+]
+ZeroOption = Annotated[
+    str | None, typer.Option(help="ZeRO stage, 0 to 3; 3 is FSDP; as usual for the stack if left out.", metavar="N")
+]
+SequenceParallelOption = Annotated[
+    bool | None,
+    typer.Option(help="Share out what lies between tensor-parallel blocks; as usual for the stack if left out."),
+]
+TpOption = Annotated[str, typer.Option(help="Tensor-parallel ranks.", metavar="N")]
+CpOption = Annotated[str, typer.Option(help="Context-parallel ranks.", metavar="N")]
+CpKindOption = Annotated[str, typer.Option(help="ring, all-gather or all-to-all.", metavar="NAME")]
+PpOption = Annotated[str, typer.Option(help="Pipeline stages.", metavar="N")]
+VppOption = Annotated[str, typer.Option(help="Chunks per stage; 1 is plain 1F1B.", metavar="N")]
+ScheduleOption = Annotated[str, typer.Option(help="1f1b, zb-h1, zb-h2 or dualpipe.", metavar="NAME")]
+DpOption = Annotated[str | None, typer.Option(help="Data-parallel ranks; what is left of the fleet.", metavar="N")]
+EpOption = Annotated[str, typer.Option(help="Expert-parallel ranks.", metavar="N")]
+EtpOption = Annotated[str, typer.Option(help="Tensor-parallel ranks of one expert: 1 or as --tp.", metavar="N")]
+MicroBatchOption = Annotated[str, typer.Option(help="Sequences of one micro-batch.", metavar="N")]
+OffloadOption = Annotated[bool, typer.Option("--offload", help="Keep optimizer states on the host.")]
+GraphsOption = Annotated[bool, typer.Option("--graphs", help="Capture kernel launches in graphs.")]
+
+
+CONTEXTS = ("ring", "all-gather", "all-to-all")
+SCHEDULES = ("1f1b", "zb-h1", "zb-h2", "dualpipe")
+"""Words for the columns `cp_kind` and `schedule`, in their order."""
 
 
 def plan(
@@ -135,39 +174,24 @@ def plan(
 def estimate(
     model: ModelName,
     on: On,
-    tp: Annotated[str, typer.Option(help="Tensor-parallel ranks.", metavar="N")] = "1",
-    cp: Annotated[str, typer.Option(help="Context-parallel ranks.", metavar="N")] = "1",
-    cp_kind: Annotated[str, typer.Option(help="ring, all-gather or all-to-all.", metavar="NAME")] = "ring",
-    pp: Annotated[str, typer.Option(help="Pipeline stages.", metavar="N")] = "1",
-    vpp: Annotated[str, typer.Option(help="Chunks per stage; 1 is plain 1F1B.", metavar="N")] = "1",
-    schedule: Annotated[str, typer.Option(help="1f1b, zb-h1, zb-h2 or dualpipe.", metavar="NAME")] = "1f1b",
-    dp: Annotated[str | None, typer.Option(help="Data-parallel ranks; what is left of the fleet.", metavar="N")] = None,
-    ep: Annotated[str, typer.Option(help="Expert-parallel ranks.", metavar="N")] = "1",
-    etp: Annotated[str, typer.Option(help="Tensor-parallel ranks of one expert: 1 or as --tp.", metavar="N")] = "1",
-    overlap_experts: Annotated[
-        bool, typer.Option("--overlap-experts", help="Run exchanges beside another micro-batch.")
-    ] = False,
-    micro_batch: Annotated[str, typer.Option(help="Sequences of one micro-batch.", metavar="N")] = "1",
-    global_batch: Annotated[
-        str | None, typer.Option(help="Sequences of one step; 4M tokens if left out.", metavar="N")
-    ] = None,
+    tp: TpOption = "1",
+    cp: CpOption = "1",
+    cp_kind: CpKindOption = "ring",
+    pp: PpOption = "1",
+    vpp: VppOption = "1",
+    schedule: ScheduleOption = "1f1b",
+    dp: DpOption = None,
+    ep: EpOption = "1",
+    etp: EtpOption = "1",
+    overlap_experts: OverlapExpertsOption = False,
+    micro_batch: MicroBatchOption = "1",
+    global_batch: GlobalBatchOption = None,
     seq: Seq = None,
-    recompute: Annotated[
-        str,
-        typer.Option(
-            help="none, full, a number of layers per stage, or modules joined by +: selective, light, feed.",
-            metavar="NAME|N",
-        ),
-    ] = "none",
-    zero: Annotated[
-        str | None, typer.Option(help="ZeRO stage, 0 to 3; 3 is FSDP; as usual for the stack if left out.", metavar="N")
-    ] = None,
-    sequence_parallel: Annotated[
-        bool | None,
-        typer.Option(help="Share out what lies between tensor-parallel blocks; as usual for the stack if left out."),
-    ] = None,
-    offload: Annotated[bool, typer.Option("--offload", help="Keep optimizer states on the host.")] = False,
-    graphs: Annotated[bool, typer.Option("--graphs", help="Capture kernel launches in graphs.")] = False,
+    recompute: RecomputeOption = "none",
+    zero: ZeroOption = None,
+    sequence_parallel: SequenceParallelOption = None,
+    offload: OffloadOption = False,
+    graphs: GraphsOption = False,
     precision: Precision = "bf16",
     tokens: Tokens = None,
     stack: StackName = None,
@@ -190,18 +214,15 @@ def estimate(
     from cutline.cli import screen, whole
     from cutline.plan import run
 
-    sizes = {"tp": tp, "cp": cp, "pp": pp, "vpp": vpp, "ep": ep, "etp": etp, "micro_batch": micro_batch}
-    if dp is not None:
-        sizes["dp"] = dp
-    chosen = {name: float(inputs.whole(text, "--" + name.replace("_", "-"))) for name, text in sizes.items()}
-    kinds, schedules = ("ring", "all-gather", "all-to-all"), ("1f1b", "zb-h1", "zb-h2", "dualpipe")
-    chosen["cp_kind"] = float(kinds.index(inputs.one_of(cp_kind, "--cp-kind", kinds)))
-    chosen["schedule"] = float(schedules.index(inputs.one_of(schedule, "--schedule", schedules)))
-    chosen |= {"ep_hidden": float(overlap_experts), "offload": float(offload), "graphs": float(graphs)}
-    if zero is not None:
-        chosen["zero"] = float(inputs.one_of(zero, "--zero", ("0", "1", "2", "3")))
-    if sequence_parallel is not None:
-        chosen["sequence_parallel"] = float(sequence_parallel)
+    sizes = {"tp": tp, "cp": cp, "pp": pp, "vpp": vpp, "dp": dp, "ep": ep, "etp": etp, "micro_batch": micro_batch}
+    kinds = {"cp_kind": (cp_kind, CONTEXTS), "schedule": (schedule, SCHEDULES), "zero": (zero, ("0", "1", "2", "3"))}
+    switches = {
+        "ep_hidden": overlap_experts,
+        "offload": offload,
+        "graphs": graphs,
+        "sequence_parallel": sequence_parallel,
+    }
+    chosen = _chosen(sizes, kinds, switches)
     ask = _ask(
         tokens, seq, precision, stack, network, framework, routing, capacity, clips, gradients, mtp=mtp, clip=clip, money=money,
         global_batch=inputs.whole(global_batch, "--global-batch") if global_batch is not None else None,
@@ -216,6 +237,17 @@ def estimate(
     from cutline.cli import show_plan
 
     show_plan.estimate(answer, sources)
+
+
+def _chosen(
+    sizes: dict[str, str | None], kinds: dict[str, tuple[str | None, tuple[str, ...]]], switches: dict[str, bool | None]
+) -> dict[str, float]:
+    """Turn the words that spell out a strategy into its columns; what nobody said is left out."""
+    out = {k: float(inputs.whole(v, "--" + k.replace("_", "-"))) for k, v in sizes.items() if v is not None}
+    for name, (text, known) in kinds.items():
+        if text is not None:
+            out[name] = float(known.index(inputs.one_of(text, "--" + name.replace("_", "-"), known)))
+    return out | {k: float(v) for k, v in switches.items() if v is not None}
 
 
 def layers_per_stage(layers: int, pp: int, vpp: int) -> int:

@@ -109,8 +109,16 @@ def _beside(answer: Answer) -> None:
         said = []
         for row in answer["compare"]:
             best = row["best"]
-            time = best and (f"{digits(best['days'])} days" if best["days"] is not None else f"{digits(best['step_s'])} s")
-            said.append(f"{row['chip']} {time} (x {row['times']:.2f})" if best and row["times"] else f"{row['chip']}: {row['why']}" if not best else f"{row['chip']} {time}")
+            time = best and (
+                f"{digits(best['days'])} days" if best["days"] is not None else f"{digits(best['step_s'])} s"
+            )
+            said.append(
+                f"{row['chip']} {time} (x {row['times']:.2f})"
+                if best and row["times"]
+                else f"{row['chip']}: {row['why']}"
+                if not best
+                else f"{row['chip']} {time}"
+            )
         screen.items("same job:  ", said)
     effect = answer.get("precision_effect")
     if effect:
@@ -120,7 +128,10 @@ def _beside(answer: Answer) -> None:
         screen.line(f"{answer['precision']} {against}{effect['loss']}{where}", hang=6)
     ramp = answer.get("ramp")
     if ramp:
-        steps = ", ".join(f"{words.plain(p['batch_tokens'])} from {words.plain(p['from_tokens'])}: {digits(p['days'])}" for p in ramp["phases"])
+        steps = ", ".join(
+            f"{words.plain(p['batch_tokens'])} from {words.plain(p['from_tokens'])}: {digits(p['days'])}"
+            for p in ramp["phases"]
+        )
         more = f", {percent(ramp['more'], 1)} more than at the full batch" if ramp["more"] is not None else ""
         screen.line(f"with the batch ramp {digits(ramp['days'])} days{more} (days by phase: {steps})", hang=6)
     size = answer.get("sizing")
@@ -134,7 +145,9 @@ def _beside(answer: Answer) -> None:
     drawn = answer.get("sampling")
     if drawn:
         ways = ", ".join(f"{digits(w['clip_s'])} s on {words.counted(w['chips'], 'chip')}" for w in drawn["ways"])
-        screen.line(f"one clip of {drawn['steps']} steps with {drawn['passes_per_step']} passes each is drawn in {ways}", hang=6)
+        screen.line(
+            f"one clip of {drawn['steps']} steps with {drawn['passes_per_step']} passes each is drawn in {ways}", hang=6
+        )
 
 
 def published(answer: Answer) -> None:

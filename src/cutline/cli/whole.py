@@ -39,7 +39,14 @@ def asked(model: Model, on: str, ask: Ask) -> Job:
 
 def arguments(ask: Ask, job: Job) -> Ask:
     """Return the arguments that ask the same of another part: model, tokens and batch are settled."""
-    settled = {"model": job.model, "tokens": job.tokens, "clips": None, "seq": job.seq, "batch_tokens": None, "global_batch": job.batch}
+    settled = {
+        "model": job.model,
+        "tokens": job.tokens,
+        "clips": None,
+        "seq": job.seq,
+        "batch_tokens": None,
+        "global_batch": job.batch,
+    }
     return ask | settled | {"clip": "x".join(str(n) for n in job.clip) if job.clip else None}
 
 

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from cutline.core.errors import CutlineError
 
 Array = NDArray[np.float64]
+Indices = NDArray[np.intp]
+Mask = NDArray[np.bool_]
 Numbers = Any
 """What NumPy broadcasts: a number, a nested sequence or an array (its own ArrayLike has no arithmetic)."""
 

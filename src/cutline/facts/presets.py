@@ -53,16 +53,27 @@ def presets() -> tuple[Preset, ...]:
     found = []
     for line, row in reader.rows(path):
         if row["graphs"] not in CAPTURED or row["dispatcher"] not in DISPATCHERS:
-            raise DataError(path.name, line, f"graphs '{row['graphs']}' or dispatcher '{row['dispatcher']}' is not known")
+            raise DataError(
+                path.name, line, f"graphs '{row['graphs']}' or dispatcher '{row['dispatcher']}' is not known"
+            )
         if row["source"] not in reader.sources():
             raise DataError(path.name, line, f"source '{row['source']}' is not in sources.csv")
         found.append(
             Preset(
-                row["stack"], row["model"], row["chip"], float(row["since"] or 0), float(row["until"] or 99),
-                float(row["pp"]) if row["pp"] else None, CAPTURED[row["graphs"]], row["dispatcher"],
-                float(row["ep_hidden"]), float(row["mtp"]), float(row["ep"]) if row["ep"] else None, row["recompute"],
+                row["stack"],
+                row["model"],
+                row["chip"],
+                float(row["since"] or 0),
+                float(row["until"] or 99),
+                float(row["pp"]) if row["pp"] else None,
+                CAPTURED[row["graphs"]],
+                row["dispatcher"],
+                float(row["ep_hidden"]),
+                float(row["mtp"]),
+                float(row["ep"]) if row["ep"] else None,
+                row["recompute"],
                 row["source"],
-            )  # fmt: skip
+            )
         )
     return tuple(found)
 

@@ -17,7 +17,8 @@ from cutline.core.numerics import Array
 from cutline.facts import reader
 from cutline.plan import constants as table
 from cutline.plan import express, fitting, interval, ranking
-from cutline.plan.express import Job, Skip
+from cutline.plan.express import Job
+from cutline.plan.express_shape import Skip
 
 CATALOGUE = reader.DATA / "measurements_training.csv"
 NOT_FITTED = {

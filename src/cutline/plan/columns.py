@@ -137,7 +137,9 @@ class Constants(Columns):
     ep_overlap: Column  # share of a window that hides expert exchanges, where a schedule overlaps them
     deduplicate: Column  # 1 if a token is sent once to a rank or node however many of its experts sit there
     permute_passes: Column  # reads and writes of every token copy in sorting, unsorting and weighting
-    router_passes: Column  # reads and writes of the residual stream around a sparse block: router, casts, sum of outputs
+    router_passes: (
+        Column  # reads and writes of the residual stream around a sparse block: router, casts, sum of outputs
+    )
     eager_passes: Column  # further reads and writes per inner value of an activation without a fused kernel
     expert_apart: Column  # share of the last wave that every expert's product loses by itself
     host_expert_s: Column  # host time to launch one expert's products forward

@@ -127,7 +127,13 @@ def saved(j: Job, best: dict[str, Any], ask: dict[str, Any]) -> dict[str, Any] |
         return None
     wide = job(on=f"{j.group.chips} x {j.group.chip.name}", **(ask | {"precision": "bf16"}))
     found = search(wide.shape, wide.rates, wide.constants, wide.space, most_kinds=1, front=False)
-    out: dict[str, Any] = {"loss": words, "source": claim_row(claim) if claim else None, "time": None, "energy": None, "memory_bytes": None}
+    out: dict[str, Any] = {
+        "loss": words,
+        "source": claim_row(claim) if claim else None,
+        "time": None,
+        "energy": None,
+        "memory_bytes": None,
+    }
     if found.best is not None:
         row = describe(wide, *found.best).row
         out["time"] = 1.0 - best["step_s"] / row["step_s"]

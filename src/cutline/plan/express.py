@@ -232,7 +232,9 @@ def _layout(layers: float, pp: float, mtp: float = 0.0) -> dict[str, float]:
     return {"first": even, "middle": even, "last": even}
 
 
-def _expert_ranks(row: Row, shape: dict[str, float], chips: float, pp: float, assumed: list[str], loose: list[str]) -> float:
+def _expert_ranks(
+    row: Row, shape: dict[str, float], chips: float, pp: float, assumed: list[str], loose: list[str]
+) -> float:
     """Return the expert-parallel ranks; one server's worth where a sparse row does not say."""
     if not shape.get("experts"):
         return 1.0
@@ -294,7 +296,13 @@ def express(row: Row) -> Job:
     shape = shape_of_row(row, assumed)
     precision, recipe = _precision(row, assumed)
     m = named(row)
-    at = presets.preset("megatron-bridge" if stack.name.startswith("megatron-bridge") else stack.name, m.name if m else "", part.name, presets.release(row.get("framework", "")), number(row, "pp"))
+    at = presets.preset(
+        "megatron-bridge" if stack.name.startswith("megatron-bridge") else stack.name,
+        m.name if m else "",
+        part.name,
+        presets.release(row.get("framework", "")),
+        number(row, "pp"),
+    )
     if at:
         stack = replace(stack, dispatcher=at.dispatcher)
         shape["mtp"] = 0.0 if "without MTP" in row.get("note", "") else at.mtp
@@ -451,7 +459,11 @@ def _part(name: str, row: Row) -> str:
         m = named(row)
         if m is None or 0 < presets.release(row.get("framework", "")) < 26:
             return name + "-moe-2025"
-        return name + "-moe-" + ("hybrid" if m.linear_layers else "latent" if m.latent else "eager" if m.eager else "grouped")
+        return (
+            name
+            + "-moe-"
+            + ("hybrid" if m.linear_layers else "latent" if m.latent else "eager" if m.eager else "grouped")
+        )
     chip_name = row["chip"].upper()
     return name + ("-h100" if "H100" in chip_name else "-gb300" if "GB300" in chip_name else "-blackwell")
 

@@ -35,7 +35,11 @@ def number(row: Row, column: str, default: float | None = None) -> float:
 def named(row: Row) -> Model | None:
     """Return the catalogue's model of a row's name, or None."""
     name = row.get("model", "").strip()
-    for text in (name, re.sub(r"\s*\(.*\)", "", name).strip().replace(" ", "-"), re.sub(r"\s*\(.*\)", "", name).strip()):
+    for text in (
+        name,
+        re.sub(r"\s*\(.*\)", "", name).strip().replace(" ", "-"),
+        re.sub(r"\s*\(.*\)", "", name).strip(),
+    ):
         try:
             return model(text)
         except CutlineError:
@@ -72,6 +76,7 @@ def _seq(row: Row, assumed: list[str], context: int) -> float:
 
 
 def shape(row: Row, job_assumed: list[str]) -> dict[str, float]:
+    """Return the columns of Shape that a row describes; what it does not say is filled and named in `job_assumed`."""
     known = _catalogue_shape(row, job_assumed)
     if known is not None:
         return known
@@ -132,5 +137,3 @@ def _experts(row: Row, layers: float, ffn: float) -> dict[str, float]:
     return {
         "experts": number(row, "experts"), "topk": number(row, "topk"), "expert_ffn": ffn, "moe_layers": layers, "dense_layers": 0.0,
     }  # fmt: skip
-
-

@@ -117,7 +117,9 @@ def excluded(framework: Framework, space: Space) -> list[dict[str, str]]:
         mine, all_of = (_as_tuple(getattr(f, field)) for f in (framework, every))
         for value in all_of:
             if value not in mine and words[value]:
-                out.append({"what": words[value], "why": f"{framework.version} does not offer it", "source": framework.source})
+                out.append(
+                    {"what": words[value], "why": f"{framework.version} does not offer it", "source": framework.source}
+                )
     return out
 
 

@@ -123,14 +123,18 @@ def job(
         If the fleet has several kinds, a fact is missing, or an option does not fit the model.
     """
     assumed: list[str] = []
-    above(0, **{k: v for k, v in (("tokens", tokens), ("batch_tokens", batch_tokens), ("clips", clips)) if v is not None})
+    above(
+        0, **{k: v for k, v in (("tokens", tokens), ("batch_tokens", batch_tokens), ("clips", clips)) if v is not None}
+    )
     if money not in ("rent", "own"):
         raise CutlineError(f"money must be rent or own; got '{money}'")
     group = one_group(fleet(on))
     seq, shot = _sequence(model, seq, clip, assumed)
     if clips is not None:
         if shot is None:
-            raise CutlineError(f"{model.name} is trained on tokens, not on clips; --clips is for diffusion transformers")
+            raise CutlineError(
+                f"{model.name} is trained on tokens, not on clips; --clips is for diffusion transformers"
+            )
         tokens = clips * seq
     global_batch = _batch(model, seq, batch_tokens, global_batch, group.chips, shot, assumed)
     if stack is None:
@@ -140,12 +144,18 @@ def job(
         if gradients not in ("bf16", "fp32"):
             raise CutlineError(f"gradients must be bf16 or fp32; got '{gradients}'")
         stack = replace(stack, grad_bytes=2.0 if gradients == "bf16" else 4.0)
-    constants = table.constants(stack, group.chip.text("family"), recipe(precision).peak, recipe(precision).recipe, changes=changes)
+    constants = table.constants(
+        stack, group.chip.text("family"), recipe(precision).peak, recipe(precision).recipe, changes=changes
+    )
     constants = machine.power_scaled(constants, *machine.power_factor_inputs(group.chip))
     constants = Constants(**{k: float(v) for k, v in constants.as_dict().items()})
     rates = _rates(model, group, precision, network, imbalance, capacity, assumed)
     if model.mtp_layers:
-        assumed.append("multi-token prediction " + ("trained" if mtp else "left out") + (" (--no-mtp leaves it out)" if mtp else ""))
+        assumed.append(
+            "multi-token prediction "
+            + ("trained" if mtp else "left out")
+            + (" (--no-mtp leaves it out)" if mtp else "")
+        )
     shape = shape_of(model, seq, mtp)
     return Job(
         model, group, tokens, seq, global_batch, precision, stack, shape, rates, constants, framework_of(stack, framework),
@@ -160,7 +170,9 @@ def _sequence(model: Model, seq: int | None, clip: str | None, assumed: list[str
         if seq is None:
             seq = clip_tokens(model, shot)
             if clip is None:
-                assumed.append(f"clips of {shot.frames} frames, {shot.height} x {shot.width}: usual (--clip names another)")
+                assumed.append(
+                    f"clips of {shot.frames} frames, {shot.height} x {shot.width}: usual (--clip names another)"
+                )
         return seq, shot
     if seq is None:
         published = bool(model.sources and model.context)  # a config.json gives only the longest context served
@@ -172,7 +184,13 @@ def _sequence(model: Model, seq: int | None, clip: str | None, assumed: list[str
 
 
 def _batch(
-    model: Model, seq: int, batch_tokens: float | None, given: int | None, chips: int, shot: Clip | None, assumed: list[str]
+    model: Model,
+    seq: int,
+    batch_tokens: float | None,
+    given: int | None,
+    chips: int,
+    shot: Clip | None,
+    assumed: list[str],
 ) -> int:
     """Return the sequences of one step."""
     if given is not None:
@@ -184,12 +202,20 @@ def _batch(
             assumed.append(f"batch {wanted} clips: usual")
             return wanted
         batch_tokens = float(claim.value) if claim else 4e6
-        assumed.append(f"batch {batch_tokens / 1e6:.4g}M tokens: " + ("as published" if claim else "usual for pre-training"))
+        assumed.append(
+            f"batch {batch_tokens / 1e6:.4g}M tokens: " + ("as published" if claim else "usual for pre-training")
+        )
     return batch_for(batch_tokens, seq, chips)
 
 
 def _rates(
-    model: Model, group: Group, precision: str, network: str | None, imbalance: float | None, capacity: float, assumed: list[str]
+    model: Model,
+    group: Group,
+    precision: str,
+    network: str | None,
+    imbalance: float | None,
+    capacity: float,
+    assumed: list[str],
 ) -> Rates:
     """Return the rates of the chip, with what the recipe and the routing change."""
     r = recipe(precision)

@@ -82,7 +82,9 @@ def value_dim(s: Shape) -> Any:
 def attention_params(s: Shape) -> Any:
     """Parameters of the matrices of one attention block: grouped or latent, indexer and cross-attention included."""
     grouped = s.hidden * s.head_dim * (2 * s.heads + 2 * s.kv_heads)
-    query = np.where(np.asarray(s.q_rank) > 0, s.q_rank * (s.hidden + s.heads * s.head_dim), s.hidden * s.heads * s.head_dim)
+    query = np.where(
+        np.asarray(s.q_rank) > 0, s.q_rank * (s.hidden + s.heads * s.head_dim), s.hidden * s.heads * s.head_dim
+    )
     latent = (
         query + s.hidden * (s.kv_rank + s.rope_dim) + s.kv_rank * s.heads * (s.nope_dim + value_dim(s))
         + s.heads * value_dim(s) * s.hidden
@@ -116,7 +118,11 @@ def layer_params(s: Shape, mix: Mix) -> Block:
 def active_params(s: Shape, mix: Mix) -> Any:
     """Parameters of the matrices of a layer that one token passes. [1]"""
     block = layer_params(s, mix)
-    return block.split - s.heavy + block.experts * np.where(np.asarray(s.experts) > 0, s.topk / np.maximum(s.experts, 1.0), 0.0)
+    return (
+        block.split
+        - s.heavy
+        + block.experts * np.where(np.asarray(s.experts) > 0, s.topk / np.maximum(s.experts, 1.0), 0.0)
+    )
 
 
 def pairs(s: Shape) -> Any:
@@ -127,7 +133,9 @@ def pairs(s: Shape) -> Any:
     near = np.where(np.asarray(s.causal) > 0, window - window * window / (2.0 * seq), window)
     chosen = np.minimum(np.where(np.asarray(s.index_topk) > 0, s.index_topk, seq), seq)
     kept = np.where(np.asarray(s.causal) > 0, chosen - chosen * chosen / (2.0 * seq), chosen)
-    layers = np.maximum(np.where(np.asarray(s.attention_layers) < 0, s.layers - s.linear_layers, s.attention_layers), 1e-9)
+    layers = np.maximum(
+        np.where(np.asarray(s.attention_layers) < 0, s.layers - s.linear_layers, s.attention_layers), 1e-9
+    )
     share = np.minimum(s.window_layers / layers, 1.0)
     return share * near + (1.0 - share) * np.minimum(whole, kept)
 
@@ -211,7 +219,8 @@ class Work(NamedTuple):
     backward: Any
     weights: Any
 
-    def __add__(self, other: Work) -> Work:  # type: ignore[override]
+    def plus(self, other: Work) -> Work:
+        """Return both together."""
         return Work(self.forward + other.forward, self.backward + other.backward, self.weights + other.weights)
 
     def times(self, factor: Any) -> Work:
@@ -303,7 +312,7 @@ def routed(s: Shape, rates: Rates, c: Constants, t: Strategy) -> Experts:
     sees the tokens of all. The slowest rank has `experts.slowest_rank` times the mean load.
     """
     tokens = t.micro_batch * s.seq / t.cp / t.tp * t.etp
-    wide = np.where(np.asarray(s.latent_dim) > 0, s.latent_dim, s.hidden)
+    wide: Any = np.where(np.asarray(s.latent_dim) > 0, s.latent_dim, s.hidden)
     kept = 1.0 - experts.dropped_share(rates.imbalance, rates.capacity)
     load = experts.slowest_rank(s.experts, t.ep, rates.imbalance, rates.capacity)
     local = np.maximum(s.experts / t.ep, 1.0)
@@ -322,7 +331,9 @@ def _exchange_s(s: Shape, rates: Rates, c: Constants, t: Strategy, tokens: Any, 
     """Time of one exchange of token copies over the expert-parallel ranks. [s]"""
     inside = np.minimum(t.ep, np.maximum(rates.domain / t.etp, 1.0))
     domains = t.ep / inside
-    once = np.asarray(c.deduplicate) > 0  # then copies reach a rank over the network once per domain, and are handed on there
+    once = (
+        np.asarray(c.deduplicate) > 0
+    )  # then copies reach a rank over the network once per domain, and are handed on there
     reached = np.where(np.asarray(s.expert_groups) > 0, np.minimum(s.expert_groups, domains), domains)
     to_domains = np.where(once, experts.distinct(reached, s.topk), s.topk)
     up = np.where(once, experts.distinct(t.ep, s.topk) * (1.0 - 1.0 / inside), s.topk * (inside - 1.0) / t.ep)
@@ -342,13 +353,13 @@ def layer(s: Shape, rates: Rates, c: Constants, t: Strategy, mix: Mix) -> Layer:
     feed = Work(0.0, 0.0, 0.0)
     if np.any(np.asarray(mix.dense) > 0):
         f = np.maximum(s.ffn, 1.0) / t.tp
-        feed = feed + matrices(rates, c, tokens, [(f * (1 + s.gated), s.hidden), (s.hidden, f)]).times(mix.dense)
+        feed = feed.plus(matrices(rates, c, tokens, [(f * (1 + s.gated), s.hidden), (s.hidden, f)]).times(mix.dense))
     core, core_backward = _attention(s, rates, c, t, tokens, mix)
     sparse = np.any(np.asarray(mix.sparse) > 0)
     extra, expert_stream, exchange, exchange_back = (0.0, 0.0, 0.0, 0.0)
     if sparse:
         e = routed(s, rates, c, t)
-        feed = feed + (e.work + _always(s, rates, c, t, tokens)).times(mix.sparse)
+        feed = feed.plus(e.work.plus(_always(s, rates, c, t, tokens)).times(mix.sparse))
         expert_stream = e.stream * mix.sparse
         exchange, exchange_back = e.exchange * mix.sparse, e.exchange_backward * mix.sparse
         extra = mix.sparse * s.shared_ffn
@@ -356,7 +367,8 @@ def layer(s: Shape, rates: Rates, c: Constants, t: Strategy, mix: Mix) -> Layer:
         inner = s.linear_heads * s.linear_head_dim / t.tp
         keys = 2 * np.maximum(s.linear_key_heads / t.tp, 1.0) * s.state_dim
         sizes = [(2 * inner + keys + s.linear_heads / t.tp, s.hidden), (s.hidden, inner)]
-        own = own + matrices(rates, c, tokens, [(n * (mix.linear > 0), np.maximum(k, 1.0)) for n, k in sizes]).times(mix.linear)
+        there = [(n * (mix.linear > 0), np.maximum(k, 1.0)) for n, k in sizes]
+        own = own.plus(matrices(rates, c, tokens, there).times(mix.linear))
     split = np.where(t.sequence_parallel > 0, t.tp, 1.0)
     residual = mix.blocks * (NORM_PASSES + DROPOUT_PASSES * c.dropout) * s.hidden / split
     activation = (mix.dense * s.ffn + extra) * (2 + s.gated) / t.tp
@@ -364,9 +376,16 @@ def layer(s: Shape, rates: Rates, c: Constants, t: Strategy, mix: Mix) -> Layer:
     heads = np.where(np.asarray(s.kv_rank) > 0, LATENT_PASSES / 2.0 * (2 * s.heads), (s.heads + s.kv_heads) * s.gated)
     rotary = mix.attention * 2.0 * s.head_dim * heads / t.tp
     scanned = mix.linear * c.scan_passes * s.linear_heads * s.linear_head_dim / t.tp
-    stream = kernels.stream_s(2.0 * tokens * (residual + activation + rotary + scanned) * c.elementwise, u.memory_bytes_per_s)
-    again = np.where(np.asarray(s.kv_rank) > 0, own.forward * 0.4, 0.0)  # up-projections are two fifths of latent attention
-    light = kernels.stream_s(tokens * (residual + 2.0 * activation) * c.elementwise, u.memory_bytes_per_s) + expert_stream / 3.0
+    stream = kernels.stream_s(
+        2.0 * tokens * (residual + activation + rotary + scanned) * c.elementwise, u.memory_bytes_per_s
+    )
+    again = np.where(
+        np.asarray(s.kv_rank) > 0, own.forward * 0.4, 0.0
+    )  # up-projections are two fifths of latent attention
+    light = (
+        kernels.stream_s(tokens * (residual + 2.0 * activation) * c.elementwise, u.memory_bytes_per_s)
+        + expert_stream / 3.0
+    )
     return Layer(
         own.forward + feed.forward, own.backward + feed.backward, own.weights + feed.weights, core, core_backward,
         stream + expert_stream, light + again, feed.forward + expert_stream,
@@ -387,7 +406,7 @@ def _always(s: Shape, rates: Rates, c: Constants, t: Strategy, tokens: Any) -> W
     n = np.maximum(s.experts, 1.0)
     mine = np.maximum(tokens / t.tp, 1.0)
     weights = one(s.hidden, n, mine)
-    return always + Work(one(mine, n, s.hidden), one(mine, s.hidden, n) + weights, weights)
+    return always.plus(Work(one(mine, n, s.hidden), one(mine, s.hidden, n) + weights, weights))
 
 
 def _attention(s: Shape, rates: Rates, c: Constants, t: Strategy, tokens: Any, mix: Mix) -> tuple[Any, Any]:
@@ -396,20 +415,35 @@ def _attention(s: Shape, rates: Rates, c: Constants, t: Strategy, tokens: Any, m
     fused = rates.flop_per_s * c.attention_fraction * c.attention_gain / c.compute
     u = usable(rates, c)
     flash = kernels.flash_attention_s(
-        tokens, s.seq, heads, s.head_dim, fused, c.attention_ramp, c.head_dim_power, value_dim=s.value_dim, pairs=pairs(s)
+        tokens,
+        s.seq,
+        heads,
+        s.head_dim,
+        fused,
+        c.attention_ramp,
+        c.head_dim_power,
+        value_dim=s.value_dim,
+        pairs=pairs(s),
     )
-    plain = kernels.unfused_attention_s(tokens, s.seq, heads, s.head_dim, u.wide_flop_per_s * SHALLOW, u.memory_bytes_per_s)
+    plain = kernels.unfused_attention_s(
+        tokens, s.seq, heads, s.head_dim, u.wide_flop_per_s * SHALLOW, u.memory_bytes_per_s
+    )
     forward = np.where(c.unfused > 0, plain, flash) * mix.attention
     backward = np.where(c.unfused > 0, 2.0 * plain, FLASH_BACKWARD * flash) * mix.attention
     if np.any(np.asarray(s.index_topk) > 0):
         # every query scores every key before it
-        flop = np.where(np.asarray(s.index_topk) > 0, 2.0 * tokens * s.seq / 2.0 * s.index_heads * s.index_dim / t.tp, 0.0)
+        flop = np.where(
+            np.asarray(s.index_topk) > 0, 2.0 * tokens * s.seq / 2.0 * s.index_heads * s.index_dim / t.tp, 0.0
+        )
         forward, backward = forward + mix.attention * flop / fused, backward + 2.0 * mix.attention * flop / fused
     if np.any(np.asarray(s.cross_tokens) > 0):
         text = np.maximum(s.cross_tokens, 1.0)
-        cross = kernels.flash_attention_s(tokens, text, heads, s.head_dim, fused, c.attention_ramp, c.head_dim_power, 1.0)
+        cross = kernels.flash_attention_s(
+            tokens, text, heads, s.head_dim, fused, c.attention_ramp, c.head_dim_power, 1.0
+        )
         cross = np.where(np.asarray(s.cross_tokens) > 0, cross, 0.0) * mix.attention
-        own = matrices(rates, c, tokens, [(s.heads * s.head_dim / t.tp * (np.asarray(s.cross_tokens) > 0), s.hidden)] * 2)
+        there = np.asarray(s.cross_tokens) > 0
+        own = matrices(rates, c, tokens, [(s.heads * s.head_dim / t.tp * there, s.hidden)] * 2).times(mix.attention)
         forward, backward = forward + cross + own.forward, backward + FLASH_BACKWARD * cross + own.backward
     if np.any(np.asarray(mix.linear) > 0):
         flop = kernels.scan_flop(tokens, s.linear_heads / t.tp, s.linear_head_dim, s.state_dim) * mix.linear
@@ -428,7 +462,11 @@ def _transfers(s: Shape, rates: Rates, c: Constants, t: Strategy, tokens: Any, m
     inside = np.minimum(t.tp, rates.domain)
     crossed = mix.attention + mix.linear + mix.dense + mix.sparse * (np.asarray(s.shared_ffn) > 0)
     tp = 2.0 * crossed * gather_s(2.0 * tokens * s.hidden, t.tp, inside, rates, c)
-    etp = 2.0 * mix.sparse * gather_s(2.0 * tokens / t.tp * t.etp * s.hidden, t.etp, np.minimum(t.etp, rates.domain), rates, c)
+    etp = (
+        2.0
+        * mix.sparse
+        * gather_s(2.0 * tokens / t.tp * t.etp * s.hidden, t.etp, np.minimum(t.etp, rates.domain), rates, c)
+    )
     latent = np.asarray(s.kv_rank) > 0
     grouped = 2.0 * s.kv_heads * s.head_dim / np.minimum(t.tp, s.kv_heads)
     wide = np.where(latent, s.heads * (s.head_dim + value_dim(s)) / t.tp, grouped)

@@ -54,7 +54,9 @@ def activation_bytes(shape: Shape, rates: Rates, c: Constants, s: Strategy) -> t
     per_op = np.where(c.selective_products > 0, wide * 0.6 + (mixers[0] - mixers[1] + feeds) * 0.5, whole - mixers[1])
     partial = np.where(s.selective > 0, per_op, whole)
     # light: norm outputs, activation inputs and expanded latent heads are made again from what stays
-    partial = partial - np.asarray(s.light) * (usual.blocks * tokens * shape.hidden * element / split + inner + mixers[2])
+    partial = partial - np.asarray(s.light) * (
+        usual.blocks * tokens * shape.hidden * element / split + inner + mixers[2]
+    )
     kept_feed = feeds - np.asarray(s.light) * inner
     partial = partial - np.asarray(s.feed) * np.maximum(kept_feed, 0.0)
     partial = np.maximum(partial, 0.0)
@@ -102,17 +104,21 @@ def _feed_bytes(shape: Shape, rates: Rates, s: Strategy, mix: Mix, tokens: Any) 
     width = np.where(np.asarray(shape.latent_dim) > 0, shape.latent_dim, shape.hidden)
     f = shape.expert_ffn / s.etp
     routed = copies * (width * element + f * (2.0 * (1.0 + shape.gated) + element))
-    return dense + routed, tokens * (mix.dense * shape.ffn + mix.sparse * shape.shared_ffn) / s.tp * element + copies * f * element
+    return dense + routed, tokens * (
+        mix.dense * shape.ffn + mix.sparse * shape.shared_ffn
+    ) / s.tp * element + copies * f * element
 
 
-def floor_bytes(shape: Shape, rates: Rates, c: Constants, core: Strategy, most_zero: float, offload: bool) -> Any:
+def floor_bytes(shape: Shape, rates: Rates, c: Constants, core: Strategy, most_zero: Any, offload: bool) -> Any:
     """Bound from below for the fullest chip of every strategy that shares out chips and batch as `core` does. [bytes]
 
     One stage holds at least the mean of the layers, and the second one no fewer micro-batches than pp - 1; everything is
     recomputed, or whatever saves most; states are sharded over all ranks, or on the host.
     """
     zero = np.zeros(len(core))
-    s = core.replace(selective=zero, light=zero, feed=zero, full=zero + 1.0, zero=zero + most_zero, shard=core.dp * core.cp)
+    s = core.replace(
+        selective=zero, light=zero, feed=zero, full=zero + 1.0, zero=zero + most_zero, shard=core.dp * core.cp
+    )
     all_modules = s.replace(selective=zero + 1.0, light=zero + 1.0, feed=zero + 1.0, full=zero)
     saved = np.minimum(activation_bytes(shape, rates, c, s)[0], activation_bytes(shape, rates, c, all_modules)[0])
     deep = shape.layers / s.pp

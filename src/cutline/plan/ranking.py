@@ -107,7 +107,9 @@ def _bytes(row: dict[str, str]) -> float:
     micro = float(row["micro_batch"] or 1)
     layers = float(shape_of_row.layers)
     zero, _ = express._zero(row, stack)
-    again = express._again("selective" if "selective" in row["recompute"] else "full" if "full" in row["recompute"] else "none")
+    again = express._again(
+        "selective" if "selective" in row["recompute"] else "full" if "full" in row["recompute"] else "none"
+    )
     s = Strategy(
         tp=tp, cp=cp, pp=pp, vpp=float(row["vpp"] or 1), dp=dp, micro_batch=micro,
         micro_batches=max(1.0, float(row["global_batch_seqs"] or dp) / dp / micro), zero=zero, shard=dp * cp,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from cutline.core.numerics import Array
+from cutline.core.numerics import Array, Indices, Mask
 from cutline.plan import memory
 from cutline.plan.columns import Constants, Estimate, Rates, Shape, Strategy
 from cutline.plan.strategy import CHUNK, Space, cores, expand, inners, kinds
@@ -43,12 +43,12 @@ class _Kept:
         self.leaders: dict[float, float] = {}
         self.front = np.empty((0, 3))
 
-    def beyond(self, points: Array) -> Array:
+    def beyond(self, points: Array) -> Mask:
         """Return which bounds (time, memory, value) can neither enter the best kinds nor the front."""
         if self.most_kinds is None or len(self.leaders) < self.most_kinds:
             return np.zeros(len(points), bool)
         limit = sorted(self.leaders.values())[self.most_kinds - 1]
-        out = points[:, 2] > limit
+        out: Mask = np.asarray(points[:, 2] > limit)
         if not self.with_front or not out.any():
             return out
         if self.flat:  # of the front's points that are no slower, the last has the least memory
@@ -57,8 +57,12 @@ class _Kept:
         rows = np.flatnonzero(out)
         for start in range(0, len(rows), 512):
             some = rows[start : start + 512]
-            out[some] = (self.front[None] <= points[some, None]).all(axis=2).any(axis=1)
+            out[some] = self._beaten(points[some])
         return out
+
+    def _beaten(self, points: Array) -> Mask:
+        """Return which points a point of the front equals or beats everywhere."""
+        return np.asarray(np.any(np.all(self.front[None] <= points[:, None], axis=2), axis=1))
 
     def add(self, s: Strategy, e: Estimate, points: Array) -> None:
         """Keep of a chunk the best of each kind and its Pareto front."""
@@ -73,7 +77,7 @@ class _Kept:
             return
         front = _front(points)
         if len(self.front):
-            front = front[~(self.front[None] <= points[front, None]).all(axis=2).any(axis=1)]
+            front = front[~self._beaten(points[front])]
         rows = np.unique(np.concatenate([leaders, front]))
         self.tables.append((s[rows], e[rows], points[rows]))
         merged = np.concatenate([self.front, points[front]])
@@ -86,7 +90,7 @@ def kind_of(s: Strategy) -> Array:
     return np.asarray((((s.tp * 4096 + s.pp) * 256 + s.cp) * 4 + (s.zero >= 3)) * 4096 + s.ep)
 
 
-def pareto_front(points: Array) -> Array:
+def pareto_front(points: Array) -> Mask:
     """Return a mask of the rows that no other row beats or equals in every column (smaller is better).
 
     Of equal rows the first is kept.
@@ -211,7 +215,15 @@ def _try(
 
 
 def _closest(
-    found: Found, shape: Shape, rates: Rates, c: Constants, space: Space, core: Strategy, tables: list[Array], of: Array, need: Array
+    found: Found,
+    shape: Shape,
+    rates: Rates,
+    c: Constants,
+    space: Space,
+    core: Strategy,
+    tables: list[Array],
+    of: Indices,
+    need: Array,
 ) -> None:
     """Find the strategy of least memory where nothing fits: exact, for a core whose bound is above the least so far is no better."""
     least = np.inf
@@ -226,14 +238,14 @@ def _closest(
                 found.nearest = s[[j]], estimate(shape, rates, c, s[[j]])
 
 
-def _edge(a: Array, b: Array) -> Array:
+def _edge(a: Array, b: Array) -> Indices:
     """Return the rows of the Pareto front of two columns."""
     order = np.lexsort((b, a))
     least = np.minimum.accumulate(np.concatenate([[np.inf], b[order][:-1]]))
     return np.asarray(order[b[order] < least])
 
 
-def _front(points: Array) -> Array:
+def _front(points: Array) -> Indices:
     """Return the rows of the exact Pareto front of (time, memory, value); of two columns where the value is the time."""
     if np.array_equal(points[:, 0], points[:, 2]):
         return _edge(points[:, 0], points[:, 1])

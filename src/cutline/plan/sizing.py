@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from cutline.core.errors import CutlineError
@@ -47,12 +48,13 @@ def law(name: str = "besiroglu") -> Law:
     if name not in LAWS:
         raise CutlineError(f"law must be one of {', '.join(LAWS)}; got '{name}'")
     claims = [evidence("scaling_law", f"{name} {p}") for p in ("E", "A", "B", "alpha", "beta")]
-    return Law(name, *(float(c.value) for c in claims), claims[0].source.title, LAWS[name])
+    e, a, b, alpha, beta = (float(c.value) for c in claims)
+    return Law(name, e, a, b, alpha, beta, claims[0].source.title, LAWS[name])
 
 
 def loss(at: Law, n: float, tokens: float) -> float:
     """Return the loss of n parameters after so many tokens. [nats per token]"""
-    return at.E + at.A / n**at.alpha + at.B / tokens**at.beta
+    return float(at.E + at.A / n**at.alpha + at.B / tokens**at.beta)
 
 
 def optimal_parameters(at: Law, flop: float) -> float:
@@ -78,7 +80,7 @@ def optimal_tokens(at: Law, n: float) -> float:
     """
     g = (at.alpha * at.A / (at.beta * at.B)) ** (1.0 / (at.alpha + at.beta))
     flop = 6.0 * (n / g) ** ((at.alpha + at.beta) / at.beta)
-    return flop / (6.0 * n)
+    return float(flop / (6.0 * n))
 
 
 def decoder(n: float) -> Model:
@@ -126,13 +128,13 @@ def ramp(text: str, model: Model) -> list[Phase]:
     """
     if text.strip().casefold() == "published":
         return _published(model)
-    found = []
+    found: list[Phase] = []
     for part in text.split(","):
         match = re.fullmatch(r"\s*([\d.]+\s*[kMBT]?)\s*(?:from\s+([\d.]+\s*[kMBT]?)\s*)?", part)
         if not match or (match[2] is None) != (not found):
             raise CutlineError(f"ramp must be such as '4M, 8M from 252M, 16M from 2.87T' or published; got '{text}'")
         found.append(Phase(count(match[1], "ramp"), count(match[2], "ramp") if match[2] else 0.0))
-    for a, b in zip(found, found[1:], strict=False):
+    for a, b in pairwise(found):
         if b.start <= a.start or b.batch_tokens <= a.batch_tokens:
             raise CutlineError(f"a ramp's batches and starts must grow; got '{text}'")
     return found
@@ -151,7 +153,8 @@ def _published(model: Model) -> list[Phase]:
         ]  # fmt: skip
     if model.name == "deepseek-v3":
         first, last, over = (
-            float(evidence("batch_ramp", f"{model.name} {what}").value) for what in ("start tokens", "end tokens", "over tokens")
+            float(evidence("batch_ramp", f"{model.name} {what}").value)
+            for what in ("start tokens", "end tokens", "over tokens")
         )
         steps = 4
         return [Phase(first + (last - first) * i / steps, over * i / steps) for i in range(steps)] + [Phase(last, over)]
@@ -172,7 +175,14 @@ def ramped(j: Job, phases: list[Phase], best: dict[str, Any]) -> dict[str, Any]:
             continue
         now = j.on(batch=batch_for(phase.batch_tokens, j.seq, j.group.chips))
         space = now.space
-        fixed = search(j.shape, j.rates, j.constants, space.__class__(**(space.__dict__ | {"fixed": tuple(chosen.items())})), most_kinds=1, front=False)
+        fixed = search(
+            j.shape,
+            j.rates,
+            j.constants,
+            space.__class__(**(space.__dict__ | {"fixed": tuple(chosen.items())})),
+            most_kinds=1,
+            front=False,
+        )
         found = fixed if fixed.best else search(j.shape, j.rates, j.constants, space, most_kinds=1, front=False)
         if found.best is None:
             raise CutlineError(f"nothing fits at a batch of {phase.batch_tokens:g} tokens")
@@ -196,7 +206,9 @@ def tokens_by(j: Job, days: float) -> tuple[float, Any]:
     """
     found = search(j.shape, j.rates, j.constants, j.space, most_kinds=1, front=False)
     if found.best is None:
-        raise CutlineError(f"{j.model.name} does not fit {j.group.chips} x {j.group.chip.name}, so no number of days is enough")
+        raise CutlineError(
+            f"{j.model.name} does not fit {j.group.chips} x {j.group.chip.name}, so no number of days is enough"
+        )
     steps = days * DAY * goodput(j.group.chips) / float(found.best[1].step_s[0])
     return steps * j.batch * j.seq, found.best
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cutline.core.errors import CutlineError
-from cutline.core.numerics import Array
+from cutline.core.numerics import Array, Indices
 from cutline.plan.columns import Strategy
 
 CHUNK = 1 << 15
@@ -131,7 +131,11 @@ def cores(space: Space) -> Strategy | None:
 def _context(space: Space, tp: int) -> Iterator[tuple[float, float]]:
     """Yield (cp, kind) of context parallelism."""
     every = divisors(space.chips // tp)
-    few = [c for c in every if c == 1 or (space.models_split and space.seq % (2 * c) == 0 and space.seq // c >= SHORTEST_SLICE)]
+    few = [
+        c
+        for c in every
+        if c == 1 or (space.models_split and space.seq % (2 * c) == 0 and space.seq // c >= SHORTEST_SLICE)
+    ]
     asked = any(name == "cp" for name, _ in space.fixed)
     for cp in space.allowed("cp", every if asked else few):
         kinds = space.cp_kinds if cp > 1 else (0,)
@@ -179,7 +183,7 @@ def nearest(space: Space, s: Strategy) -> Array:
     return np.asarray(best[index.ravel()])
 
 
-def kinds(space: Space, s: Strategy) -> tuple[list[Kind], Array]:
+def kinds(space: Space, s: Strategy) -> tuple[list[Kind], Indices]:
     """Return the distinct kinds of some cores, and which kind each core is of."""
     pp, m = np.asarray(s.pp, int), np.asarray(s.micro_batches, int)
     ranks, near = np.asarray(s.dp * s.cp, int), nearest(space, s)
@@ -215,13 +219,17 @@ def inners(space: Space, kind: Kind) -> Array:
         work = [
             (off, graph, hide)
             for off, graph, hide in product(
-                space.allowed("offload", space.offload), space.allowed("graphs", space.graphs), space.allowed("ep_hidden", hidden)
+                space.allowed("offload", space.offload),
+                space.allowed("graphs", space.graphs),
+                space.allowed("ep_hidden", hidden),
             )
             if (together or not hide) and not (off and graph)
         ]
         if not repeats or not work or not plain + shards:
             continue
-        a, b, c = (g.ravel() for g in np.meshgrid(*(np.arange(len(x)) for x in (plain + shards, repeats, work)), indexing="ij"))
+        a, b, c = (
+            g.ravel() for g in np.meshgrid(*(np.arange(len(x)) for x in (plain + shards, repeats, work)), indexing="ij")
+        )
         table = np.empty((len(a), len(INNER)))
         table[:, :5] = (vpp, schedule, *way)
         table[:, 5:7] = np.array(plain + shards)[a]
@@ -238,7 +246,9 @@ def _pipelines(space: Space, kind: Kind) -> Iterator[tuple[float, float, tuple[i
             continue
         chunks_of = divisors_up_to(space.layers, kind.pp) if schedule == 0 else [1]
         for vpp in space.allowed("vpp", [v for v in chunks_of if v == 1 or (space.interleaves and kind.interleaved)]):
-            for way in dict.fromkeys([*layouts(space.layers, kind.pp, int(vpp)), *_light_end(space, kind.pp, int(vpp))]):
+            for way in dict.fromkeys(
+                [*layouts(space.layers, kind.pp, int(vpp)), *_light_end(space, kind.pp, int(vpp))]
+            ):
                 if all(space.allowed(n, [float(x)]) for n, x in zip(("first", "middle", "last"), way, strict=True)):
                     yield schedule, vpp, way
 
@@ -254,7 +264,9 @@ def _light_end(space: Space, pp: int, vpp: int) -> list[tuple[int, int, int]]:
 
 def _repeats(space: Space, deep: int) -> list[tuple[float, float, float, float]]:
     """Return (selective, light, feed, full) of what may be recomputed on stages of so many layers."""
-    modules = [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (1.0, 1.0, 0.0), (1.0, 1.0, 1.0)] if space.modules else [(1.0, 0.0, 0.0)]
+    modules = (
+        [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (1.0, 1.0, 0.0), (1.0, 1.0, 1.0)] if space.modules else [(1.0, 0.0, 0.0)]
+    )
     found = [(0.0, 0.0, 0.0, 0.0), *((*m, 0.0) for m in modules)]
     found += [(0.0, 0.0, 0.0, n / deep) for n in range(1, deep + 1)]
     if space.mixed:
@@ -263,7 +275,7 @@ def _repeats(space: Space, deep: int) -> list[tuple[float, float, float, float]]
     return [r for r in found if all(space.allowed(n, [v]) for n, v in zip(names, r, strict=True))]
 
 
-def expand(space: Space, core: Strategy, table: Array) -> Iterator[tuple[Array, Strategy]]:
+def expand(space: Space, core: Strategy, table: Array) -> Iterator[tuple[Indices, Strategy]]:
     """Yield cores of one kind crossed with their inners, `CHUNK` rows at a time, each with the rows of its cores."""
     near = nearest(space, core)
     ranks = core.dp * core.cp
@@ -344,35 +356,14 @@ def _check_schedule(schedule: int, pp: int, vpp: int, micro_batches: int) -> Non
     if schedule in (1, 2) and micro_batches < pp:
         raise CutlineError(f"zero-bubble schedules need as many micro-batches as stages; got {micro_batches} for {pp}")
     if schedule == 3 and (pp % 2 or micro_batches % 2 or micro_batches < 2 * pp):
-        raise CutlineError(f"DualPipe needs even stages and an even number of micro-batches, two per stage; got pp {pp}, {micro_batches} micro-batches")
-
-
-def single(space: Space, given: dict[str, float]) -> Strategy:
-    """Return the one strategy that a user spelled out, completed and checked.
-
-    Raises
-    ------
-    CutlineError
-        If a split is impossible; the message names the rule and the numbers.
-    """
-    g = {
-        "tp": 1.0,
-        "cp": 1.0,
-        "pp": 1.0,
-        "vpp": 1.0,
-        "micro_batch": 1.0,
-        "zero": 1.0,
-        "selective": 0.0,
-        "full": 0.0,
-    } | given
-    _check(g)
-    tp, cp, pp, vpp = (int(g[k]) for k in ("tp", "cp", "pp", "vpp"))
-    used = tp * cp * pp
-    if space.chips % used:
         raise CutlineError(
-            f"tp x cp x pp must divide the chips: {tp} x {cp} x {pp} = {used} does not divide {space.chips}"
+            f"DualPipe needs even stages and an even number of micro-batches, two per stage; got pp {pp}, {micro_batches} micro-batches"
         )
-    dp = int(g.get("dp", space.chips // used))
+
+
+def _check_split(space: Space, tp: int, cp: int, pp: int, dp: int, micro: int) -> None:
+    """Refuse ranks that do not share out chips, model and batch."""
+    used = tp * cp * pp
     if used * dp != space.chips:
         raise CutlineError(
             f"tp x cp x pp x dp must equal the chips: {tp} x {cp} x {pp} x {dp} = {used * dp}, not {space.chips}"
@@ -385,31 +376,50 @@ def single(space: Space, given: dict[str, float]) -> Strategy:
         )
     if pp > space.layers:
         raise CutlineError(f"pp must be at most the number of layers; got pp {pp} for {space.layers} layers")
-    ep, etp = int(g.get("ep", 1)), int(g.get("etp", 1))
-    _check_experts(space, ep, etp, tp, tp * cp * dp)
-    if g.get("cp_kind") == 2 and space.heads % (tp * cp):
-        raise CutlineError(f"all-to-all context parallelism splits heads: {space.heads} do not divide by tp x cp = {tp * cp}")
-    micro = int(g["micro_batch"])
     if space.batch % (dp * micro):
         raise CutlineError(
             f"dp x micro-batch must divide the global batch: {dp} x {micro} = {dp * micro} does not divide {space.batch} sequences"
         )
-    ranks = dp * cp
+
+
+def single(space: Space, given: dict[str, float]) -> Strategy:
+    """Return the one strategy that a user spelled out, completed and checked.
+
+    Raises
+    ------
+    CutlineError
+        If a split is impossible; the message names the rule and the numbers.
+    """
+    g = dict.fromkeys(("tp", "cp", "pp", "vpp", "micro_batch", "zero", "ep", "etp"), 1.0) | given
+    _check(g)
+    tp, cp, pp, vpp, micro = (int(g[k]) for k in ("tp", "cp", "pp", "vpp", "micro_batch"))
+    if space.chips % (tp * cp * pp):
+        raise CutlineError(
+            f"tp x cp x pp must divide the chips: {tp} x {cp} x {pp} = {tp * cp * pp} does not divide {space.chips}"
+        )
+    dp = int(g.get("dp", space.chips // (tp * cp * pp)))
+    _check_split(space, tp, cp, pp, dp, micro)
+    _check_experts(space, int(g["ep"]), int(g["etp"]), tp, tp * cp * dp)
+    if g.get("cp_kind") == 2 and space.heads % (tp * cp):
+        raise CutlineError(
+            f"all-to-all context parallelism splits heads: {space.heads} do not divide by tp x cp = {tp * cp}"
+        )
+    ranks, count = dp * cp, space.batch // (dp * micro)
     if ranks % int(g.get("shard", ranks)):
         raise CutlineError(f"shard must divide dp x cp = {ranks}; got {g['shard']:g}")
     first, middle, last = _layout(space.layers, pp, vpp)
-    if vpp > 1 and (space.batch // (dp * micro)) % pp:
+    if vpp > 1 and count % pp:
         raise CutlineError(
-            f"interleaving needs micro-batches in multiples of pp; got {space.batch // (dp * micro)} micro-batches and pp {pp}"
+            f"interleaving needs micro-batches in multiples of pp; got {count} micro-batches and pp {pp}"
         )
-    _check_schedule(int(g.get("schedule", 0)), pp, vpp, space.batch // (dp * micro))
-    row = dict.fromkeys(FIELDS, 0.0) | {"ep": 1.0, "etp": 1.0} | g | {
+    _check_schedule(int(g.get("schedule", 0)), pp, vpp, count)
+    row = g | {
         "dp": dp,
-        "micro_batches": space.batch // (dp * micro),
-        "shard": g.get("shard", float(dp * cp)),
+        "micro_batches": count,
+        "shard": g.get("shard", float(ranks)),
         "sequence_parallel": g.get("sequence_parallel", float(tp > 1)) * (tp > 1),
         "first": first,
         "middle": middle,
         "last": last,
     }
-    return Strategy(**{f: np.array([row[f]], float) for f in FIELDS})
+    return Strategy(**{f: np.array([row.get(f, 0.0)], float) for f in FIELDS})

@@ -299,7 +299,10 @@ def floor_s(shape: Shape, rates: Rates, constants: Constants, core: Strategy) ->
     lead_layer = _layer_table(shape, rates, c, s, front) if leads else one_layer
     lead = _phases(lead_layer, c, s, front, 0.0) if leads else layer
     layer_s, lead_s = layer.forward + layer.backward, lead.forward + lead.backward
-    ends_s = _stages(shape, rates, c, s.replace(pp=one, first=0.0 * one, schedule=zero), layer_s, lead_s).slowest - c.host_micro_s
+    ends_s = (
+        _stages(shape, rates, c, s.replace(pp=one, first=0.0 * one, schedule=zero), layer_s, lead_s).slowest
+        - c.host_micro_s
+    )
     body_s = (shape.layers - shape.lead) * layer_s + shape.lead * lead_s
     mean = (body_s + ends_s) / s.pp + c.host_micro_s
     work, lead_work = (
