@@ -141,9 +141,7 @@ def test_the_fullest_stage_is_reported(flash):
 
 def test_stages_split_weights_and_hold_what_is_in_flight(flash):
     one = memory.training_bytes(GPT, CHIP, flash, strategy())
-    four = memory.training_bytes(
-        GPT, CHIP, flash, strategy(pp=4, micro_batches=16, first=24, middle=24, last=24)
-    )
+    four = memory.training_bytes(GPT, CHIP, flash, strategy(pp=4, micro_batches=16, first=24, middle=24, last=24))
     # the first of four stages: 24 layers times four in flight are the same activations as 96 layers once
     np.testing.assert_allclose(four["activations_bytes"], one["activations_bytes"])
     embedding = (GPT.vocab + GPT.positions) * GPT.hidden

@@ -103,7 +103,7 @@ def features(jobs: list[Job], without: str) -> Array:
     _, rates, _ = fitting.columns_of(jobs)
     loose = [float(len(j.loose)) for j in jobs]
     unmeasured = [table.unmeasured(j.stack, j.family, without) for j in jobs]
-    own, reference = np.array([j.power for j in jobs], float).T
+    own, reference, _ = np.array([j.power for j in jobs], float).T
     return interval.features(rates, loose, unmeasured, own, reference)
 
 

@@ -60,7 +60,7 @@ class Job:
     tokens: float  # of one step, over all chips
     shape: dict[str, float]
     rates: dict[str, float]
-    power: tuple[float, float]
+    power: tuple[float, float, float]
     strategy: dict[str, float]
     assumed: list[str] = field(default_factory=list)
     loose: list[str] = field(default_factory=list)  # assumptions that widen the interval
@@ -149,6 +149,9 @@ def _age_years(row: Row, part: Chip) -> float:
     return min(4.0, max(0.5, then - born)) if then and born else USUAL_AGE_YEARS
 
 
+ARCHITECTURES = ("", "dense", "moe", "hybrid", "dit")
+
+
 def _refuse(row: Row) -> None:
     """Skip rows with data faults and those that are not the training of a decoder or clip model on chips of one kind."""
     note, name = row.get("note", ""), row.get("model", "")
@@ -162,6 +165,8 @@ def _refuse(row: Row) -> None:
         raise Skip("encoder models are not modelled")
     if LORA.search(name + " " + note):
         raise Skip("adapter or packed fine-tuning is not modelled")
+    if (arch := row.get("arch", "").strip()) not in ARCHITECTURES:
+        raise Skip(f"architecture '{arch}' is not modelled; a row may say {', '.join(ARCHITECTURES[1:])} or nothing")
     if "+" in row["chip"]:
         raise Skip("fleets of several chips are not modelled yet")
 
@@ -306,7 +311,10 @@ def express(row: Row) -> Job:
     if at:
         stack = replace(stack, dispatcher=at.dispatcher)
         shape["mtp"] = 0.0 if "without MTP" in row.get("note", "") else at.mtp
-        row = {"ep": f"{at.ep or ''}", "recompute": at.recompute} | {k: v for k, v in row.items() if v.strip()}
+        given = {k: v for k, v in row.items() if v.strip()}
+        set_by = {k: v for k, v in (("ep", f"{at.ep or ''}"), ("recompute", at.recompute)) if v and k not in given}
+        assumed.extend(f"{k} {v} (as the release sets it)" for k, v in set_by.items())
+        row = dict.fromkeys(row, "") | set_by | given
     strategy = _strategy(row, stack, shape, at, assumed, loose)
     per_node = number(row, "chips_per_node", part.get("node", default=8.0))
     out = machine.network_bytes_per_s(row.get("interconnect_scaleout", ""), per_node)

@@ -132,7 +132,7 @@ def shape(row: Row, job_assumed: list[str]) -> dict[str, float]:
 
 def _experts(row: Row, layers: float, ffn: float) -> dict[str, float]:
     """Return the sparse part of a row that prints experts and top-k; its `ffn` is that of one expert."""
-    if not row.get("experts", "").strip():
+    if not row.get("experts", "").strip() and row.get("arch", "").strip() != "moe":
         return {}
     return {
         "experts": number(row, "experts"), "topk": number(row, "topk"), "expert_ffn": ffn, "moe_layers": layers, "dense_layers": 0.0,

@@ -48,8 +48,8 @@ def columns_of(jobs: list[Job]) -> tuple[Shape, Rates, Strategy]:
 def predict(jobs: list[Job], constants: Constants) -> Estimate:
     """Estimate expressed rows under constants that have one value per row."""
     shape, rates, strategy = columns_of(jobs)
-    own, reference = np.array([j.power for j in jobs], float).T
-    return estimate(shape, rates, machine.power_scaled(constants, own, reference), strategy)
+    power = np.array([j.power for j in jobs], float).T
+    return estimate(shape, rates, machine.power_scaled(constants, *power), strategy)
 
 
 def constants_of(jobs: list[Job], without: str = "shipped", changes: dict[str, float] | None = None) -> Constants:
@@ -148,12 +148,12 @@ def fit(jobs: list[Job], most_steps: int = 40) -> dict[tuple[str, str], float]:
 
     design = Design.of(jobs)
     shape, rates, strategy = columns_of(jobs)
-    own, reference = np.array([j.power for j in jobs], float).T
+    power = np.array([j.power for j in jobs], float).T
     measured = np.log([j.measured_step_s for j in jobs])
     weight = weights(jobs)
 
     def residuals(y: Array) -> Array:
-        c = machine.power_scaled(design.constants(y), own, reference)
+        c = machine.power_scaled(design.constants(y), *power)
         r = (np.log(estimate(shape, rates, c, strategy).step_s) - measured) / SCALE
         return np.concatenate([weight * _huber(r), design.prior_residuals(y)])
 
@@ -208,7 +208,7 @@ def calibrate(jobs: list[Job], without: str = "shipped") -> dict[str, float]:
 
     base = constants_of(jobs, without)
     shape, rates, strategy = columns_of(jobs)
-    own, reference = np.array([j.power for j in jobs], float).T
+    power = np.array([j.power for j in jobs], float).T
     measured = np.log([j.measured_step_s for j in jobs])
     names = list(CALIBRATED)
     doubt = np.array([COMMON, *CALIBRATED.values()])
@@ -216,7 +216,7 @@ def calibrate(jobs: list[Job], without: str = "shipped") -> dict[str, float]:
     def log_error(y: Array) -> Array:
         moved = table.multiplied(base, {n: np.exp(y[0] + v) for n, v in zip(names, y[1:], strict=True)})
         return np.asarray(
-            np.log(estimate(shape, rates, machine.power_scaled(moved, own, reference), strategy).step_s) - measured
+            np.log(estimate(shape, rates, machine.power_scaled(moved, *power), strategy).step_s) - measured
         )
 
     def smooth_l1(y: Array) -> Array:

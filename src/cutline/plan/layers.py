@@ -490,7 +490,7 @@ def _sharded(s: Shape, rates: Rates, c: Constants, t: Strategy, mix: Mix) -> tup
         held, ranks = block.experts / (t.ep * t.etp), expert_shard(t)
         close = np.clip(rates.domain / (t.ep * t.etp), 1.0, ranks)
         for i, width in enumerate((c.gather_bytes, c.grad_bytes)):
-            times[i] = times[i] + gather_s(width * held, ranks, close, rates, c)
+            times[i] = times[i] + (held > 0) * gather_s(width * held, ranks, close, rates, c)
     return times[0], times[1]
 
 

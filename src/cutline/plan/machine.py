@@ -97,21 +97,35 @@ def dram_bytes(part: Chip) -> float:
     return part.get("memory") * binary
 
 
-def power_factor_inputs(part: Chip) -> tuple[float, float]:
-    """Return power over peak of the part and of its family's reference part. [J/flop]"""
-    own = part.get("power", default=0.0) / part.peak_flop_per_s("bf16")
+def power_factor_inputs(part: Chip) -> tuple[float, float, float]:
+    """Return power over peak of a part and of its family's reference [J/flop], and its peak per unit over theirs. [1]
+
+    The last is 1 where a source does not give the units.
+    """
+    peak = part.peak_flop_per_s("bf16")
+    own = part.get("power", default=0.0) / peak
     name = REFERENCE.get(part.text("family"))
     if name is None or own == 0.0:
-        return 1.0, 1.0
+        return 1.0, 1.0, 1.0
     reference = chip(name)
-    return own, reference.get("power") / reference.peak_flop_per_s("bf16")
+    theirs = reference.peak_flop_per_s("bf16")
+    units, their_units = part.get("units", default=0.0), reference.get("units", default=0.0)
+    density = (peak / units) / (theirs / their_units) if units and their_units else 1.0
+    return own, reference.get("power") / theirs, density
 
 
-def power_scaled(c: Constants, own: Numbers, reference: Numbers) -> Constants:
-    """Return constants whose compute shares are scaled to the part's power budget."""
+def power_scaled(c: Constants, own: Numbers, reference: Numbers, density: Numbers = 1.0) -> Constants:
+    """Return constants whose compute shares are those of a part of another power budget and tensor density.
+
+    Fused attention takes the time of its products and, beyond that, of its exponentials. These run on the units,
+    not on the matrix peak: a part whose peak was cut and whose units were not (H20) does them as fast as before.
+    """
     sustained = np.minimum(c.gemm_fraction * c.gemm_gain, 0.99 * c.ceiling)
     scale = power_capped_fraction(sustained, own, reference, c.power_exponent, c.ceiling) / sustained
-    return c.replace(gemm_gain=c.gemm_gain * scale, attention_gain=c.attention_gain * scale)
+    inverse = 1.0 / (c.attention_fraction * c.attention_gain)
+    beside = np.maximum(inverse - 1.0 / sustained, 0.0)
+    attention = 1.0 / ((inverse - beside) / scale + beside * density)
+    return c.replace(gemm_gain=c.gemm_gain * scale, attention_gain=attention / c.attention_fraction)
 
 
 def network_bytes_per_s(text: str, chips_per_node: float) -> float | None:

@@ -105,7 +105,7 @@ def strategy_row(s: Strategy, i: int = 0) -> dict[str, Any]:
 def half_width(j: Job) -> float:
     """Return the half width of the 90 % interval of the log step time of a job."""
     unmeasured = table.unmeasured(j.stack, j.group.chip.text("family"))
-    x = interval.features(j.rates, 0.0, unmeasured, *machine.power_factor_inputs(j.group.chip))
+    x = interval.features(j.rates, 0.0, unmeasured, *machine.power_factor_inputs(j.group.chip)[:2])
     return float(interval.half_width(x, residual=j.residual))
 
 

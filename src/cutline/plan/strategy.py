@@ -255,7 +255,7 @@ def _pipelines(space: Space, kind: Kind) -> Iterator[tuple[float, float, tuple[i
 
 def _light_end(space: Space, pp: int, vpp: int) -> list[tuple[int, int, int]]:
     """Return the layout that leaves room for prediction layers and loss on the last stage, whose last chunks are short."""
-    if not space.mtp or pp == 1:
+    if pp == 1 or not (space.mtp or space.layers % pp):
         return []
     k = -(-(space.layers + space.mtp + 1) // pp)
     last = space.layers - k * (pp - 1)

@@ -329,15 +329,16 @@ def _data_parallel_s(
     if np.any(np.asarray(held[1]) > 0):
         groups.append((held[1], layers.expert_replicas(s), layers.expert_shard(s), s.ep * s.etp))
     for params, ranks, shard, before in groups:
+        here = np.asarray(params) > 0  # a dense model has no experts to send
         near = np.clip(rates.domain / before, 1.0, shard)
         replicas = np.maximum(ranks / shard, 1.0)
         replicas_near = np.clip(rates.domain / (before * shard), 1.0, replicas)
         whole = np.clip(rates.domain / before, 1.0, ranks)
-        all_reduce = all_reduce + 2.0 * gather_s(c.grad_bytes * params, ranks, whole, rates, c)
+        all_reduce = all_reduce + here * 2.0 * gather_s(c.grad_bytes * params, ranks, whole, rates, c)
         # sharded: scatter within the group, reduce between groups, gather parameters within the group
-        scatter = scatter + gather_s(c.grad_bytes * params, shard, near, rates, c)
-        between = between + 2.0 * gather_s(c.grad_bytes * params / shard, replicas, replicas_near, rates, c)
-        gather = gather + gather_s(2.0 * params, shard, near, rates, c)
+        scatter = scatter + here * gather_s(c.grad_bytes * params, shard, near, rates, c)
+        between = between + here * 2.0 * gather_s(c.grad_bytes * params / shard, replicas, replicas_near, rates, c)
+        gather = gather + here * gather_s(2.0 * params, shard, near, rates, c)
     times = np.where(s.zero == 2, s.micro_batches, 1.0)  # sharded gradients are reduced after every micro-batch
     replicated = exposed(all_reduce, window_b, c.dp_overlap)
     sharded = times * exposed(scatter, window_b, c.dp_overlap)
