@@ -182,8 +182,8 @@ def test_fitting_rows_of_the_priors_gives_the_priors(members):
     rows = members["nemo-24"]
     design = fitting.Design.of(rows)
     shape, rates, strategy = fitting.columns_of(rows)
-    own, reference = np.array([j.power for j in rows], float).T
-    c = fitting.machine.power_scaled(design.constants(design.start()), own, reference)
+    power = np.array([j.power for j in rows], float).T
+    c = fitting.machine.power_scaled(design.constants(design.start()), *power)
     step = fitting.estimate(shape, rates, c, strategy).step_s
     same = [dataclasses.replace(j, measured_step_s=float(t)) for j, t in zip(rows, step, strict=True)]
     found = fitting.fit(same)

@@ -48,7 +48,11 @@ def stages(layers, pp, vpp):
                 even = first == last and first in (middle, middle - 1)
                 if vpp == 1 or (middle % vpp == 0 and even and last >= vpp):
                     found.append((first, middle, last))
-    return found
+    for full in range(1, layers + 1) if layers % pp else ():
+        last = layers - full * (pp - 1)
+        if 1 <= last < full and (full - 1) * pp < layers + 1 <= full * pp and full % vpp == 0:
+            found.append((full, full, last))  # the loss has the room of one layer on the last stage
+    return list(dict.fromkeys(found))
 
 
 def loops(s, want):
@@ -200,13 +204,14 @@ def test_no_chips_or_no_batch_is_refused(chips, batch):
         (80, 1, 1, [(80, 80, 80)]),
         (80, 1, 2, []),
         (80, 8, 1, [(10, 10, 10), (7, 11, 7)]),
-        (126, 16, 1, [(7, 8, 7)]),
-        (126, 8, 1, [(15, 16, 15), (12, 17, 12)]),
+        (126, 16, 1, [(7, 8, 7), (8, 8, 6)]),
+        (126, 8, 1, [(15, 16, 15), (12, 17, 12), (16, 16, 14)]),
         (80, 8, 10, [(10, 10, 10)]),
         (80, 8, 3, []),
-        (78, 4, 20, []),
-        (94, 4, 2, [(23, 24, 23)]),
-        (13, 4, 1, [(3, 4, 3 - 1), (2, 5, 1)]),
+        (78, 4, 20, [(20, 20, 18)]),
+        (94, 4, 2, [(23, 24, 23), (24, 24, 22)]),
+        (61, 16, 4, [(4, 4, 1)]),
+        (13, 4, 1, [(3, 4, 2), (2, 5, 1), (4, 4, 1)]),
         (4, 4, 1, [(1, 1, 1)]),
         (3, 4, 1, []),
     ],

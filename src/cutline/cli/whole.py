@@ -59,6 +59,14 @@ def sized(name: str | None, on: str, ask: Ask, wanted: Wanted) -> tuple[Job, dic
     if name is None:
         return _model_for(on, ask, wanted)
     model = inputs.model_named(name)
+    if wanted.chinchilla:
+        if any(x is not None for x in (wanted.days, wanted.flop, ask["tokens"], ask["clips"])):
+            raise CutlineError(
+                "--chinchilla says how long to train a named model, so it goes without --tokens, --clips, --days and "
+                "--flop; leave out MODEL to have both sized"
+            )
+        if model.kind == "dit":
+            raise CutlineError(f"--chinchilla is of text models, and {model.name} is not one; say --clips")
     if wanted.days is None and wanted.flop is None and not wanted.chinchilla:
         return asked(model, on, ask), None
     job = asked(model, on, ask | {"tokens": 1.0})
@@ -70,7 +78,7 @@ def sized(name: str | None, on: str, ask: Ask, wanted: Wanted) -> tuple[Job, dic
         tokens = sizing.tokens_of(job, wanted.flop)
     else:
         tokens = sizing.optimal_tokens(at, _active(model))
-    return job.on(tokens=tokens), _said(at, _active(model), tokens, wanted)
+    return job.on(tokens=tokens), None if model.kind == "dit" else _said(at, _active(model), tokens, wanted)
 
 
 def _active(model: Model) -> float:

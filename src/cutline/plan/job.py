@@ -167,13 +167,17 @@ def _sequence(model: Model, seq: int | None, clip: str | None, assumed: list[str
     """Return the tokens of one sequence, and the clip that they are of, if any."""
     if model.kind == "dit" or clip is not None:
         shot = clip_of(model, clip)
-        if seq is None:
-            seq = clip_tokens(model, shot)
-            if clip is None:
-                assumed.append(
-                    f"clips of {shot.frames} frames, {shot.height} x {shot.width}: usual (--clip names another)"
-                )
-        return seq, shot
+        tokens = clip_tokens(model, shot)
+        if seq is not None and seq != tokens:
+            raise CutlineError(
+                f"a clip of {shot.frames}x{shot.height}x{shot.width} is {tokens} tokens of {model.name}; got seq {seq}; "
+                "leave out seq, or name another clip"
+            )
+        if clip is None:
+            assumed.append(
+                f"clips of {shot.frames} frames, {shot.height} x {shot.width}: usual (--clip names another)"
+            )
+        return tokens, shot
     if seq is None:
         published = bool(model.sources and model.context)  # a config.json gives only the longest context served
         seq = model.context if published else min(model.context or LONGEST, LONGEST)

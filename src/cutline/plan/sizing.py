@@ -84,7 +84,7 @@ def optimal_tokens(at: Law, n: float) -> float:
 
 
 def decoder(n: float) -> Model:
-    """Return a decoder of about n parameters in the proportions of Llama 3: 8 key heads, a gate, FFN of 3.5 widths.
+    """Return a decoder of about n parameters in the proportions of Llama 3: up to 8 key heads, a gate, FFN of 3.5 widths.
 
     Heads are 128 wide; width over layers is 128 (llama-3: 128 for 8B, 102 for 70B, 130 for 405B), layers a multiple of 4.
 
@@ -95,12 +95,12 @@ def decoder(n: float) -> Model:
     (80, 8192, 71)
     """
     best: Model | None = None
-    for width in range(1024, 65536, 1024):
+    for width in (*range(256, 8192, 256), *range(8192, 65536, 1024)):
         for layers in range(4, 257, 4):
             if not 90 <= width / layers <= 150:
                 continue
             made = Model(
-                f"decoder-{width}x{layers}", "dense", layers, width, width // 128, 8, 128, int(3.5 * width), True, 128256, False, 2, 1,
+                f"decoder-{width}x{layers}", "dense", layers, width, width // 128, math.gcd(width // 128, 8), 128, int(3.5 * width), True, 128256, False, 2, 1,
                 dense_layers=layers,
             )  # fmt: skip
             size = parameters(made).total

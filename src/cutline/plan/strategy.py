@@ -68,17 +68,19 @@ def divisors(n: int) -> list[int]:
     return sorted({*small, *(n // d for d in small)})
 
 
-def layouts(layers: int, pp: int, vpp: int) -> list[tuple[int, int, int]]:
+def layouts(layers: int, pp: int, vpp: int, mtp: int = 0) -> list[tuple[int, int, int]]:
     """Return the ways to lay layers on stages as (first, middle, last) with vpp chunks per stage.
 
     Equal stages where layers divide; and the splits where the first and last stage hold less because they
     carry the embedding and the head: middle stages hold k = ceil(layers / pp) or k + 1, the ends share the
-    rest, last no more than first. Interleaved stages are multiples of vpp, ends may be one chunk layer short.
+    rest, last no more than first. Interleaved stages are multiples of vpp, ends may be one chunk layer short. Where
+    layers do not divide, or `mtp` prediction layers follow, also the split in which loss (as one layer) and these
+    find their room on the last stage, whose last chunks are short.
 
     Examples
     --------
-    >>> layouts(80, 8, 1), layouts(126, 16, 1)
-    ([(10, 10, 10), (7, 11, 7)], [(7, 8, 7)])
+    >>> layouts(80, 8, 1), layouts(126, 16, 1), layouts(61, 16, 4)
+    ([(10, 10, 10), (7, 11, 7)], [(7, 8, 7), (8, 8, 6)], [(4, 4, 1)])
     """
     if pp == 1:
         return [(layers, layers, layers)] if vpp == 1 else []
@@ -93,6 +95,10 @@ def layouts(layers: int, pp: int, vpp: int) -> list[tuple[int, int, int]]:
         if vpp > 1 and not (first == last == k or (first == last == k - 1)):
             continue  # Megatron interleaves equal chunks; embedding and head may stand for one layer each
         found.append((first, k if pp > 2 else first, last))  # two stages have no middle
+    k = -(-(layers + mtp + 1) // pp)
+    last = layers - k * (pp - 1)
+    if (mtp or layers % pp) and last >= 1 and k % vpp == 0:
+        found.append((k, k, last))
     return list(dict.fromkeys(found))
 
 
@@ -246,20 +252,9 @@ def _pipelines(space: Space, kind: Kind) -> Iterator[tuple[float, float, tuple[i
             continue
         chunks_of = divisors_up_to(space.layers, kind.pp) if schedule == 0 else [1]
         for vpp in space.allowed("vpp", [v for v in chunks_of if v == 1 or (space.interleaves and kind.interleaved)]):
-            for way in dict.fromkeys(
-                [*layouts(space.layers, kind.pp, int(vpp)), *_light_end(space, kind.pp, int(vpp))]
-            ):
+            for way in layouts(space.layers, kind.pp, int(vpp), space.mtp):
                 if all(space.allowed(n, [float(x)]) for n, x in zip(("first", "middle", "last"), way, strict=True)):
                     yield schedule, vpp, way
-
-
-def _light_end(space: Space, pp: int, vpp: int) -> list[tuple[int, int, int]]:
-    """Return the layout that leaves room for prediction layers and loss on the last stage, whose last chunks are short."""
-    if pp == 1 or not (space.mtp or space.layers % pp):
-        return []
-    k = -(-(space.layers + space.mtp + 1) // pp)
-    last = space.layers - k * (pp - 1)
-    return [(k, k, last)] if last >= 1 and k % vpp == 0 else []
 
 
 def _repeats(space: Space, deep: int) -> list[tuple[float, float, float, float]]:
