@@ -113,8 +113,8 @@ def test_five_biased_rows_help_all_the_others(members, group):
 def test_a_slow_network_is_found_where_rows_show_it(members):
     rows = measured_as(fitting.pick(members["internevo"], "internevo"), "internevo", {"communication": 1.5})
     found = fitting.calibrate(rows, "internevo")
-    assert found["communication"] > 1.15
-    assert abs(found["compute"] - 1) < 0.05
+    assert found["communication"] > 1.1
+    assert abs(found["compute"] - 1) < 0.08
 
 
 def test_one_odd_row_does_not_drag_the_others(members):
