@@ -129,7 +129,7 @@ def growth() -> None:
         axes.set_xlabel(what)
         axes.grid(alpha=0.3)
     by_chips.set_ylabel("CPU-seconds of one search")
-    by_chips.legend(fontsize=8)
+    by_space.legend(fontsize=8, loc="lower right")
     figure.savefig(GROWTH, metadata={"Date": None})
 
 

@@ -358,7 +358,7 @@ def pages() -> Iterator[Path]:
 
 
 def picture() -> None:
-    """Draw predicted against measured step time of the gated groups, blind."""
+    """Draw predicted against measured step time of the gated groups and of Megatron-Bridge's sparse rows, blind."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -366,12 +366,16 @@ def picture() -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(9.5, 6.0), layout="constrained")
-    markers = "osD^vPX*<>phd"
-    for (group, (_name, *_)), marker in zip(BARS.items(), markers, strict=False):
-        rows = [r for r in scores(0)["rows"] if r["group"] == group]
+    markers = "osD^vPX*<>phd8H"
+    shown = [((group,), name) for group, (name, *_) in BARS.items()]
+    shown += [(starts, name) for name, starts, narrow, *_ in POOLS[:1] if not narrow]
+    for place, ((starts, _), marker) in enumerate(zip(shown, markers, strict=False)):
+        rows = [
+            r for r in scores(0)["rows"] if r["group"] in starts or (len(starts) > 1 and r["group"].startswith(starts))
+        ]
         x = np.arange(len(rows)) / max(len(rows) - 1, 1)
         axes.scatter(
-            list(BARS).index(group) + 0.1 + 0.8 * x,
+            place + 0.1 + 0.8 * x,
             100 * np.sort([r["error"] for r in rows]),
             s=14,
             marker=marker,
@@ -379,8 +383,8 @@ def picture() -> None:
     axes.axhspan(-10, 10, alpha=0.12, color="grey")
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_xticks(
-        np.arange(len(BARS)) + 0.5,
-        [b[0].replace(", ", ",\n") for b in BARS.values()],
+        np.arange(len(shown)) + 0.5,
+        [name.replace("Megatron-Bridge, dense, ", "dense, ").replace(", ", ",\n") for _, name in shown],
         rotation=35,
         ha="right",
         fontsize=8,

@@ -174,9 +174,7 @@ def _sequence(model: Model, seq: int | None, clip: str | None, assumed: list[str
                 "leave out seq, or name another clip"
             )
         if clip is None:
-            assumed.append(
-                f"clips of {shot.frames} frames, {shot.height} x {shot.width}: usual (--clip names another)"
-            )
+            assumed.append(f"clips of {shot.frames} frames, {shot.height} x {shot.width}: usual (--clip names another)")
         return tokens, shot
     if seq is None:
         published = bool(model.sources and model.context)  # a config.json gives only the longest context served
