@@ -185,3 +185,23 @@ def test_recomputing_one_more_layer_never_holds_more(tight):
         return float(estimate(tight.shape, tight.rates, tight.constants, s).activations_bytes[0])
 
     assert held(1) <= held(0) * (1 + 1e-9)
+
+
+def test_dualpipe_holds_a_stage_from_either_end(flash):
+    """deepseek-v3-paper table 2: parameters twice, activations pp + 1 where 1F1B holds pp; an end rank has embedding and head."""
+    layers = 32.0
+    shape = GPT.replace(layers=layers, vocab=0.0, positions=0.0)
+    even = dict(pp=4.0, first=8.0, middle=8.0, last=8.0, micro_batches=64.0, dp=1.0, zero=0.0, shard=1.0)
+    plain, dual = (memory.training_bytes(shape, CHIP, flash, strategy(schedule=k, **even)) for k in (0.0, 3.0))
+    for part, times in (("weights_bytes", 2.0), ("gradients_bytes", 2.0), ("optimizer_bytes", 2.0)):
+        assert dual[part] / plain[part] == pytest.approx(times), part
+    assert dual["activations_bytes"] / plain["activations_bytes"] == pytest.approx(5 / 4, rel=0.02)
+    alone, shared = (
+        memory.training_bytes(shape, CHIP, flash, strategy(schedule=3.0, **even | {"zero": z})) for z in (0.0, 1.0)
+    )
+    assert shared["optimizer_bytes"] == pytest.approx(alone["optimizer_bytes"] / 2)  # the two copies share their states
+    few = dict(even, micro_batches=2.0)
+    assert (
+        memory.training_bytes(shape, CHIP, flash, strategy(schedule=3.0, **few))["activations_bytes"]
+        < dual["activations_bytes"]
+    )

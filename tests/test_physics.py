@@ -437,8 +437,8 @@ def test_schedules_golden():
     # 1F1B (p - 1)(F + B); ZB-H1 (p - 1)(F + B - 2 W); ZB-H2 (p - 1)(F + B - 3 W); DualPipe (p / 2 - 1)(F + 2 B - 3 W)
     share = bubble_share([0, 1, 2, 3], 8, 1.0, 2.0, 1.0)
     assert (share * 7 * 3).tolist() == pytest.approx([21.0, 7.0, 0.0, 6.0])
-    assert in_flight(0, 8, 100, 1, [0, 1, 2, 3]).tolist() == [8.0, 8.0, 15.0, 9.0]
-    assert in_flight(7, 8, 100, 1, [0, 1, 2, 3]).tolist() == [1.0, 1.0, 1.0, 9.0]
+    assert in_flight(0, 8, 100, 1, [0, 1, 2, 3]).tolist() == [8.0, 8.0, 15.0, 8.0]
+    assert in_flight(7, 8, 100, 1, [0, 1, 2, 3]).tolist() == [1.0] * 4  # DualPipe: a rank has both, together pp + 1
     assert in_flight(0, 8, 6, 1, [0, 1, 2, 3]).tolist() == [6.0] * 4
 
 

@@ -84,8 +84,9 @@ def in_flight(
 
     1F1B holds pp - stage (stage counted from 0). Interleaving warms up with 2 (pp - stage - 1) + (v - 1) pp chunks and
     runs one more: pp + (pp - 1 - 2 stage) / v stages' worth for v > 1, which on the first stage is
-    korthikanti-2022's pp (1 + (pp - 1) / (pp v)). ZB-H1 holds as much as 1F1B, ZB-H2 up to 2 pp - 1, DualPipe
-    pp + 1 on every stage (zero-bubble-paper, deepseek-v3-report table 2). Never more than there are micro-batches.
+    korthikanti-2022's pp (1 + (pp - 1) / (pp v)). ZB-H1 holds as much as 1F1B, ZB-H2 up to 2 pp - 1; DualPipe
+    as much as 1F1B, and a rank has a stage from either end: together pp + 1 (zero-bubble-paper, deepseek-v3-report table
+    2). Never more than there are micro-batches.
 
     Examples
     --------
@@ -95,5 +96,4 @@ def in_flight(
     stage, pp, v = (np.asarray(x, float) for x in (stage, pp, interleave))
     held = np.where(v > 1, pp + (pp - 1.0 - 2.0 * stage) / v, pp - stage)
     held = np.where(np.asarray(schedule) == 2, 2.0 * (pp - stage) - 1.0, held)
-    held = np.where(np.asarray(schedule) == 3, pp + 1.0, held)
     return np.asarray(np.minimum(held, micro_batches))

@@ -152,7 +152,7 @@ def training_bytes(shape: Shape, rates: Rates, c: Constants, s: Strategy) -> dic
     # where gradients are summed in 32 bits, the table's own gradient is made in 16 bits first
     table = np.where(c.grad_bytes > 2.0, 2.0 * shape.vocab * shape.hidden / s.tp, 0.0)
     usual, lead = (layer_params(shape, mix) for mix in mixes(shape))
-    dual = np.where(np.asarray(s.schedule) == 3, 2.0, 1.0)  # DualPipe holds two stages' parameters
+    dual = np.asarray(s.schedule) == 3  # a rank holds a stage from either end of the pipeline, on two ranks each
     graph = np.where(np.asarray(s.graphs) > 0, GRAPH_BYTES, 0.0)
 
     whole_stage = np.asarray((c.gather_once > 0) & (s.pp > 1))  # parameters and gradients stay whole during the step
@@ -163,18 +163,21 @@ def training_bytes(shape: Shape, rates: Rates, c: Constants, s: Strategy) -> dic
         """Parameters on one chip, sharded where `cut`. [1]"""
         return split / np.where(cut, shard, 1.0) + routed / np.where(cut, expert_shards, 1.0)
 
-    def stage(layers: Any, front: Any, index: Any, ends: Any, has_head: Any, is_end: Any) -> dict[str, Any]:
-        split = dual * ((layers - front) * usual.split + front * lead.split + ends) / s.tp
-        routed = dual * (layers - front) * usual.experts / (s.ep * s.etp)
+    def flights(index: Any) -> Any:
+        """Micro-batches that a stage has in flight; with exchanges beside another micro-batch a chunk more. [1]"""
+        beside = np.where(dual, 0.0, s.ep_hidden / s.vpp)  # DualPipe's two directions are the two micro-batches
+        return np.minimum(in_flight(index, s.pp, s.micro_batches, s.vpp, s.schedule) + beside, s.micro_batches)
+
+    def stage(layers: Any, front: Any, ends: Any, active: Any, has_head: Any, is_end: Any) -> dict[str, Any]:
+        """Bytes of a rank with so many layers, of which `active` times micro-batches are in flight."""
+        split = ((layers - front) * usual.split + front * lead.split + ends) / s.tp
+        routed = (layers - front) * usual.experts / (s.ep * s.etp)
         live_params = usual.split / s.tp + usual.experts / (s.ep * s.etp)
         weights = 2.0 * held(split, routed, cut_weights)
         gradients = c.grad_bytes * held(split, routed, cut_gradients)
-        states = c.state_bytes * held(split, routed, s.zero >= 1) / dual
+        states = c.state_bytes * held(split, routed, s.zero >= 1) / np.where(dual & (s.zero >= 1), 2.0, 1.0)
         live = np.where(s.zero >= 3, (2.0 * 2.0 + c.grad_bytes) * live_params, 0.0) + np.where(is_end, table, 0.0)
-        # exchanges beside another micro-batch: one chunk more is in flight, which DualPipe counts already
-        beside = np.where(np.asarray(s.schedule) == 3, 0.0, s.ep_hidden / s.vpp)
-        flight = np.minimum(in_flight(index, s.pp, s.micro_batches, s.vpp, s.schedule) + beside, s.micro_batches)
-        activations = layers * saved * flight + again
+        activations = active * saved + again
         loss = np.where(has_head, logits * (1.0 + shape.mtp), 0.0)
         optimizer = np.where(np.asarray(s.offload) > 0, 0.0, states)
         total = weights + gradients + optimizer + live + FRAGMENTATION * (activations + loss) + RESERVE_BYTES + graph
@@ -188,12 +191,18 @@ def training_bytes(shape: Shape, rates: Rates, c: Constants, s: Strategy) -> dic
             "buffers_bytes": live + RESERVE_BYTES + graph,
         }
 
-    front = np.minimum(shape.lead, s.first)
+    front, final = np.minimum(shape.lead, s.first), s.last + shape.mtp
+    start, second_last, end = flights(0.0), flights(np.maximum(s.pp - 2.0, 0.0)), flights(s.pp - 1.0)
+    ends = np.where(single, embedding + head * (1 - shape.tied), embedding) + np.where(dual, head, 0.0)
     first = stage(
-        s.first, front, 0, np.where(single, embedding + head * (1 - shape.tied), embedding), single, True,
+        s.first + np.where(dual, final, 0.0), front, ends, s.first * start + np.where(dual, final * end, 0.0),
+        single | dual, True,
     )  # fmt: skip
-    second = stage(s.middle, 0.0, 1, 0.0, False, False)
-    last = stage(s.last + shape.mtp, 0.0, s.pp - 1, head, True, True)
+    second = stage(
+        np.where(dual, 2.0, 1.0) * s.middle, 0.0, 0.0, s.middle * (flights(1.0) + np.where(dual, second_last, 0.0)),
+        False, False,
+    )  # fmt: skip
+    last = stage(final, 0.0, head, final * end, ~dual, True)
     use_second = (s.pp > 2) & (second["memory_bytes"] > first["memory_bytes"])
     best = {k: np.where(use_second, second[k], first[k]) for k in first}
     use_last = (s.pp > 1) & (last["memory_bytes"] > best["memory_bytes"])
