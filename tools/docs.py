@@ -245,7 +245,7 @@ def memory_table() -> str:
 
 def peers_table() -> str:
     """Return what Cutline and its peers model; peers as read in their code, see the note under the table."""
-    rows = [line.split(" | ") for line in PEERS.strip().splitlines()]
+    rows = [line.split(" | ") for line in PEERS.strip("\n").splitlines()]
     return "\n".join(
         [
             "| " + " | ".join(rows[0]) + " |",

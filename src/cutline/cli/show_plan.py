@@ -122,8 +122,12 @@ def _beside(answer: Answer) -> None:
         screen.items("same job:  ", said)
     effect = answer.get("precision_effect")
     if effect:
-        saves = [f"{what} {percent(effect[what])}" for what in ("time", "energy") if effect[what] is not None]
-        against = f"saves against bf16: {', '.join(saves)}; " if saves else ""
+        saves = [
+            f"{what} {percent(abs(effect[what]))} {'more' if effect[what] < 0 else 'less'}"
+            for what in ("time", "energy")
+            if effect[what] is not None
+        ]
+        against = f"against bf16: {', '.join(saves)}; " if saves else ""
         where = f" ({effect['source']['title']})" if effect["source"] else ""
         screen.line(f"{answer['precision']} {against}{effect['loss']}{where}", hang=6)
     ramp = answer.get("ramp")
@@ -132,7 +136,11 @@ def _beside(answer: Answer) -> None:
             f"{words.plain(p['batch_tokens'])} from {words.plain(p['from_tokens'])}: {digits(p['days'])}"
             for p in ramp["phases"]
         )
-        more = f", {percent(ramp['more'], 1)} more than at the full batch" if ramp["more"] is not None else ""
+        more = (
+            f", {percent(round(ramp['more'], 3) + 0.0, 1)} more than at the full batch"
+            if ramp["more"] is not None
+            else ""
+        )
         screen.line(f"with the batch ramp {digits(ramp['days'])} days{more} (days by phase: {steps})", hang=6)
     size = answer.get("sizing")
     if size:
@@ -146,7 +154,8 @@ def _beside(answer: Answer) -> None:
     if drawn:
         ways = ", ".join(f"{digits(w['clip_s'])} s on {words.counted(w['chips'], 'chip')}" for w in drawn["ways"])
         screen.line(
-            f"one clip of {drawn['steps']} steps with {drawn['passes_per_step']} passes each is drawn in {ways}", hang=6
+            f"one clip of {drawn['steps']} steps with {words.counted(drawn['passes_per_step'], 'pass', 'passes')} each is drawn in {ways}",
+            hang=6,
         )
 
 

@@ -78,14 +78,14 @@ def framework_of(stack: Stack, name: str | None) -> Framework:
     """
     if name is not None:
         if name not in FRAMEWORKS:
-            raise UnknownName("framework", name, FRAMEWORKS, "--framework")
+            raise UnknownName("framework", name, FRAMEWORKS, f"There are {', '.join(FRAMEWORKS)}:")
         return FRAMEWORKS[name]
     if stack.framework in FRAMEWORKS:
         base = FRAMEWORKS[stack.framework]
     else:  # a stack of its own kind: what its documentation says, and nothing beyond
         base = Framework(stack.name, stack.about, "")
     return replace(
-        base, zero=stack.zeros, models_split=stack.models_split, interleaves=stack.interleaves and base.interleaves,
+        base, zero=tuple(z for z in stack.zeros if z in base.zero), models_split=stack.models_split, interleaves=stack.interleaves and base.interleaves,
         stages_with_fsdp=stack.gather_once,
     )  # fmt: skip
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 
 from cutline.core.errors import CutlineError
 from cutline.core.numerics import above, at_least
 from cutline.facts import reader
 from cutline.facts.models import Model
+from cutline.physics.experts import dropped_share
 from cutline.plan import constants as table
 from cutline.plan import machine
 from cutline.plan.columns import Constants, Rates, Shape
@@ -61,7 +63,7 @@ class Job:
 
 
 def batch_for(tokens_per_step: float, seq: int, chips: int) -> int:
-    """Return the sequences of one step: within a tenth of the wanted tokens, divisible as the chips are.
+    """Return the sequences of one step: the wanted ones if a quarter of the chips or more divide them; else within a tenth.
 
     Keeps the largest odd divisor of `chips`, then the largest power of two, of which a multiple lies within 10 %.
 
@@ -73,6 +75,8 @@ def batch_for(tokens_per_step: float, seq: int, chips: int) -> int:
     wanted = tokens_per_step / seq
     if wanted < 1.5:
         return 1
+    if wanted == round(wanted) and math.gcd(round(wanted), chips) >= chips / 4:
+        return round(wanted)
     for odd in reversed([d for d in divisors(chips) if d % 2]):
         for k in range(20, -1, -1):
             near = max(1, round(wanted / (odd << k))) * (odd << k)
@@ -174,7 +178,9 @@ def _sequence(model: Model, seq: int | None, clip: str | None, assumed: list[str
                 "leave out seq, or name another clip"
             )
         if clip is None:
-            assumed.append(f"clips of {shot.frames} frames, {shot.height} x {shot.width}: usual (--clip names another)")
+            assumed.append(
+                f"clips of {shot.frames} frame{'s' * (shot.frames != 1)}, {shot.height} x {shot.width}: usual (--clip names another)"
+            )
         return tokens, shot
     if seq is None:
         published = bool(model.sources and model.context)  # a config.json gives only the longest context served
@@ -204,10 +210,18 @@ def _batch(
             assumed.append(f"batch {wanted} clips: usual")
             return wanted
         batch_tokens = float(claim.value) if claim else 4e6
+        found = batch_for(batch_tokens, seq, chips)
+        near = "" if found * seq == batch_tokens else f", rounded to {found * seq / 1e6:.4g}M"
         assumed.append(
-            f"batch {batch_tokens / 1e6:.4g}M tokens: " + ("as published" if claim else "usual for pre-training")
+            f"batch {batch_tokens / 1e6:.4g}M tokens: " + ("as published" if claim else "usual for pre-training") + near
         )
-    return batch_for(batch_tokens, seq, chips)
+        return found
+    if batch_tokens < seq:
+        raise CutlineError(f"a batch must be at least one sequence of {seq} tokens; got {batch_tokens:g}")
+    found = batch_for(batch_tokens, seq, chips)
+    if found * seq != batch_tokens:
+        assumed.append(f"batch {batch_tokens:,.0f} tokens rounded to {found * seq:,}, which {chips} chips divide")
+    return found
 
 
 def _rates(
@@ -229,10 +243,17 @@ def _rates(
         if imbalance is not None or capacity:
             raise CutlineError(f"{model.name} has no experts; --routing and --capacity are for sparse models")
         return rates
-    if imbalance is None:
-        assumed.append(f"routing: load of an expert varies by {machine.IMBALANCE:.0%} (guess; --routing names another)")
     at_least(0, capacity=capacity)
-    return rates.replace(imbalance=machine.IMBALANCE if imbalance is None else imbalance, capacity=capacity)
+    if 0 < capacity < 1:
+        raise CutlineError(f"capacity must be at least 1, or 0 to drop nothing; got {capacity:g}")
+    spread = machine.IMBALANCE if imbalance is None else imbalance
+    said = f"routing: load of an expert varies by {spread:.0%}" if spread else "routing: balanced"
+    if imbalance is None:
+        said += " (guess; --routing names another)"
+    if capacity:
+        said += f", and beyond {capacity:g} times the mean it drops, {float(dropped_share(spread, capacity)):.1%} of all (MFU counts them as done)"
+    assumed.append(said)
+    return rates.replace(imbalance=spread, capacity=capacity)
 
 
 def _network(group: Group, network: str | None, assumed: list[str]) -> float | None:

@@ -313,10 +313,9 @@ def routed(s: Shape, rates: Rates, c: Constants, t: Strategy) -> Experts:
     """
     tokens = t.micro_batch * s.seq / t.cp / t.tp * t.etp
     wide: Any = np.where(np.asarray(s.latent_dim) > 0, s.latent_dim, s.hidden)
-    kept = 1.0 - experts.dropped_share(rates.imbalance, rates.capacity)
     load = experts.slowest_rank(s.experts, t.ep, rates.imbalance, rates.capacity)
     local = np.maximum(s.experts / t.ep, 1.0)
-    copies = tokens * s.topk * load * np.where(np.asarray(rates.capacity) > 0, np.minimum(1.0, kept), 1.0)
+    copies = tokens * s.topk * load
     f = s.expert_ffn / t.etp
     work = matrices(rates, c, np.maximum(copies / local, 1e-9), [(f * (1 + s.gated), wide), (wide, f)], local)
     u = usable(rates, c)

@@ -97,7 +97,7 @@ def strategy_row(s: Strategy, i: int = 0) -> dict[str, Any]:
     if out["vpp"] > 1:
         out["schedule"] = "interleaved"
     some = ([f"{n} of {deep:g} layers"] if n else []) + modules
-    out["recompute"] = "full" if full >= 1 else " and ".join(some) or "none"
+    out["recompute"] = "full" if full >= 1 else ", ".join(some) or "none"
     out["layers_first"], out["layers_middle"], out["layers_last"] = (out.pop(k) for k in ("first", "middle", "last"))
     return out
 

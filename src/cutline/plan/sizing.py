@@ -167,6 +167,10 @@ def ramped(j: Job, phases: list[Phase], best: dict[str, Any]) -> dict[str, Any]:
     Smaller batches leave fewer micro-batches per pipeline, so bubbles and gradients weigh more.
     """
     assert j.tokens is not None
+    if phases[-1].start >= j.tokens and len(phases) > 1:
+        raise CutlineError(
+            f"the ramp's last phase starts at {phases[-1].start:g} tokens, after the run's {j.tokens:g}; say a later end or earlier phases"
+        )
     chosen = {k: float(best["strategy"][k]) for k in ("tp", "cp", "pp", "ep")}
     rows, seconds = [], 0.0
     for phase, after in zip(phases, [*phases[1:], None], strict=True):
