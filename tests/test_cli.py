@@ -332,7 +332,7 @@ def test_a_narrow_format_says_what_it_saves_and_what_is_known_of_its_loss(cli):
     assert 1 - narrow["best"]["step_s"] / wide["best"]["step_s"] == pytest.approx(effect["time"])
     assert 0 < effect["time"] < 0.5
     assert "loss" in effect["loss"] and effect["source"]["title"]
-    assert "saves against bf16" in cli(*words, "--precision", "fp8-block")[1]
+    assert "against bf16: time " in cli(*words, "--precision", "fp8-block")[1]
 
 
 def test_a_diffusion_transformer_is_planned_in_clips_and_says_how_long_one_takes(cli):
@@ -722,7 +722,7 @@ def test_claims_that_agree_are_not_counted_as_behind(cli):
 
 
 def test_one_of_a_thing_has_no_plural(cli):
-    _, out, _ = cli("plan", "gpt2", "--on", "1 x A100", "--batch-tokens", "1k")
+    _, out, _ = cli("plan", "gpt2", "--on", "1 x A100", "--batch-tokens", "1024")
     assert "1 sequence of" in " ".join(out.split()) and "1 guess " in out
     assert (counted(1, "guess", "guesses"), counted(0, "guess", "guesses")) == ("1 guess", "0 guesses")
 

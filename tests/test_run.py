@@ -213,7 +213,10 @@ def test_guesses_about_experts_and_clips_are_named():
     text = "; ".join(job(model("deepseek-v3"), "2048 x H800-SXM-80GB").assumed)
     assert "routing: load of an expert varies by " in text and "(guess; --routing names another)" in text
     assert "multi-token prediction trained (--no-mtp leaves it out)" in text
-    assert "routing" not in "; ".join(job(model("mixtral-8x7b"), "8 x H100-SXM-80GB", imbalance=0.0).assumed)
+    said = job(model("mixtral-8x7b"), "8 x H100-SXM-80GB", imbalance=0.0).assumed
+    assert "routing: balanced" in said
+    said = job(model("mixtral-8x7b"), "8 x H100-SXM-80GB", imbalance=0.3, capacity=1.25).assumed
+    assert any("varies by 30%, and beyond 1.25 times the mean it drops, 3.4% of all" in s for s in said)
     clips = job(model("wan-2.1-1.3b"), "8 x H100-SXM-80GB")
     assert "clips of 81 frames, " in "; ".join(clips.assumed) and clips.clip == (81, 480, 832)
     assert (clips.seq, clips.batch) == (21 * 30 * 52, 64)
@@ -259,6 +262,8 @@ def test_a_question_that_makes_no_sense_gets_one_sentence(changes, message):
     [
         ("llama-65b", {"imbalance": 0.2}, "llama-65b has no experts; --routing and --capacity are for sparse models"),
         ("llama-65b", {"capacity": 1.25}, "llama-65b has no experts; --routing and --capacity are for sparse models"),
+        ("mixtral-8x7b", {"capacity": 0.5}, "capacity must be at least 1, or 0 to drop nothing; got 0.5"),
+        ("llama-7b", {"batch_tokens": 100.0}, "a batch must be at least one sequence of 2048 tokens; got 100"),
         ("mixtral-8x7b", {"capacity": -1.0}, "capacity must be at least 0; got -1.0"),
         (
             "llama-65b",
@@ -416,7 +421,7 @@ def test_recompute_words_that_mean_nothing(text):
         (0, 1, "selective"),
         (1, 0, "full"),
         (0.2, 0, "2 of 10 layers"),
-        (0.2, 1, "2 of 10 layers and selective"),
+        (0.2, 1, "2 of 10 layers, selective"),
     ],
 )
 def test_recompute_in_words(full, selective, words):
@@ -575,3 +580,20 @@ def test_each_group_weighs_the_same_in_the_quantile():
     zero = np.zeros(len(interval.FEATURES))
     assert interval.quantile(x, error, ["many"] * 100 + ["few"] * 10, zero) == 1.0
     assert interval.quantile(x, error, ["one"] * 110, zero) == 0.01
+
+
+def test_batches_are_those_asked_for_or_said_to_be_rounded():
+    """deepseek-v3-paper: 15,360 sequences; a fleet of which a quarter or more divides them runs them as they are."""
+    j = job(model("deepseek-v3"), "2048 x H800-SXM-80GB")
+    assert j.batch == 15360 and "batch 62.91M tokens: as published" in j.assumed
+    j = job(model("llama-2-13b"), "64 x H20", batch_tokens=3e6)
+    assert any(a.startswith("batch 3,000,000 tokens rounded to ") for a in j.assumed)
+    j = job(model("llama-2-13b"), "64 x H20", batch_tokens=64.0 * 4096)
+    assert j.batch == 64 and not any("rounded" in a for a in j.assumed)
+
+
+def test_a_framework_by_default_and_by_name_offers_the_same():
+    """The middle of all stacks runs what Megatron-Core offers; so its label says."""
+    ask = {"model": model("llama-2-13b"), "on": "256 x A800-SXM-80GB", "tokens": 1e12}
+    spaces = [job(**ask, framework=name).space for name in (None, "megatron")]
+    assert spaces[0].zero == spaces[1].zero == (0, 1, 3)

@@ -83,6 +83,12 @@ def test_a_bad_ramp_says_what_is_wrong(text, words):
         sizing.ramp(text, model("llama-7b"))
 
 
+def test_a_ramp_that_starts_after_the_run_is_refused():
+    j = job(model("llama-7b"), "64 x A100", 1e12)
+    with pytest.raises(CutlineError, match="last phase starts at 1e\\+14 tokens, after the run's 1e\\+12"):
+        sizing.ramped(j, sizing.ramp("4M, 8M from 100T", j.model), {})
+
+
 def test_a_ramp_of_one_phase_is_the_run_itself():
     j = job(model("llama-7b"), "64 x A100", 100e9)
     best = run.plan(j, top=1, why=False)["best"]
