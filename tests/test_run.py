@@ -14,7 +14,7 @@ from cutline.core.errors import CutlineError, UnknownName
 from cutline.facts import reader
 from cutline.facts.chips import chip, chips
 from cutline.facts.models import model
-from cutline.plan import interval, machine, run
+from cutline.plan import describe, interval, machine, run
 from cutline.plan.constants import table
 from cutline.plan.costs import goodput
 from cutline.plan.fleet import fleet, one_group
@@ -401,7 +401,7 @@ def test_recompute_words(text, fields):
 )
 def test_recompute_of_modules(text, modules):
     found = run.recompute_fields(text, 10)
-    assert {name for name in run.MODULES if found[name]} == modules
+    assert {name for name in describe.MODULES if found[name]} == modules
 
 
 @pytest.mark.parametrize("text", ["some", "11", "-1", "2.5", "", "selective+some", "selective+"])
@@ -429,7 +429,7 @@ def test_recompute_in_words(full, selective, words):
     row |= {"selective": selective, "full": full, "first": 10, "middle": 10, "last": 10}
     from cutline.plan.columns import Strategy
 
-    assert run.strategy_row(Strategy(**{k: np.array([v], float) for k, v in row.items()}))["recompute"] == words
+    assert describe.strategy_row(Strategy(**{k: np.array([v], float) for k, v in row.items()}))["recompute"] == words
 
 
 # the whole catalogue

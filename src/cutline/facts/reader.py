@@ -261,3 +261,10 @@ def schema() -> dict[tuple[str, str], Rule]:
 def table(name: str) -> Table:
     """Return the checked table `chips`, `models`, `clusters` or `evidence` of the catalogue."""
     return Table(name.removesuffix("s"), read_claims(DATA / f"{name}.csv", name, schema(), sources()))
+
+
+def evidence(name: str, item: str) -> Claim:
+    """Return a cited number of the evidence table."""
+    claim = table("evidence").best(name, "value", item)
+    assert claim is not None  # a data test lists every pair that the code asks for
+    return claim

@@ -9,7 +9,7 @@ import numpy as np
 
 from cutline.core.numerics import Array
 from cutline.facts import reader
-from cutline.facts.reader import Claim
+from cutline.facts.reader import Claim, evidence
 from cutline.physics import power
 from cutline.plan.columns import Estimate
 
@@ -26,13 +26,6 @@ SERVER_SHARE = 0.5
 HOST_SHARE = 0.63
 """Power of hosts, fans and network of a server over that of its chips, from evidence.csv: an HGX H100 server
 draws 0.76 of its rated 10.2 kW at work, eight chips 0.85 of their 700 W."""
-
-
-def evidence(name: str, item: str) -> Claim:
-    """Return a cited number of the evidence table."""
-    claim = reader.table("evidence").best(name, "value", item)
-    assert claim is not None  # a data test lists every pair that the code asks for
-    return claim
 
 
 def goodput(chips: int) -> float:

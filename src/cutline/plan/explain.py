@@ -8,6 +8,7 @@ import numpy as np
 
 from cutline.core.errors import CutlineError
 from cutline.plan.columns import Estimate, Strategy
+from cutline.plan.describe import describe, strategy_row
 from cutline.plan.job import Job, job
 from cutline.plan.precision import known_of_loss, recipe
 from cutline.plan.provenance import claim_row
@@ -57,8 +58,6 @@ def lifted(j: Job, best_s: float) -> list[dict[str, Any]]:
         `limit`, `step_s`, `saves` (share of the step) and the strategy, largest first. Memory 10 % larger stands beside memory
         without end: it says what a little more would buy.
     """
-    from cutline.plan.run import strategy_row
-
     rates = j.rates
     cases = {
         "memory 10 % larger": (rates.replace(memory_bytes=1.1 * rates.memory_bytes), j.constants),
@@ -96,8 +95,6 @@ def compare(answer: dict[str, Any], ask: dict[str, Any], chips: list[str]) -> li
     list of dict
         `chip`, the plan's row or None, `times` (its step over that of the asked chip), and `why` where there is none.
     """
-    from cutline.plan.run import describe
-
     base = answer["best"]["step_s"] if answer["best"] else None
     out: list[dict[str, Any]] = []
     for name in chips:
@@ -120,8 +117,6 @@ def compare(answer: dict[str, Any], ask: dict[str, Any], chips: list[str]) -> li
 
 def saved(j: Job, best: dict[str, Any], ask: dict[str, Any]) -> dict[str, Any] | None:
     """Return what a narrow format saves against bf16 on the same fleet, and what is known of its loss; None for 16 bits."""
-    from cutline.plan.run import describe
-
     words, claim = known_of_loss(recipe(j.precision))
     if not words:
         return None

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cutline.core.errors import CutlineError
-from cutline.facts.reader import Claim
-from cutline.plan.costs import evidence
+from cutline.facts.reader import Claim, evidence
 
 
 @dataclass(frozen=True)

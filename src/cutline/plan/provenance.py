@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from cutline.facts import DATA_VERSION, reader
-from cutline.facts.reader import Claim
-from cutline.plan.costs import CHECKPOINT_S, SERVER_SHARE, evidence, prices
+from cutline.facts.reader import Claim, evidence
+from cutline.plan.costs import CHECKPOINT_S, SERVER_SHARE, prices
 from cutline.plan.job import Job
 
 RATES = (

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from cutline.core.errors import CutlineError
 from cutline.core.units import count
 from cutline.facts.models import Model, parameters
-from cutline.plan.costs import DAY, evidence, goodput
+from cutline.facts.reader import evidence
+from cutline.plan.costs import DAY, goodput
 from cutline.plan.job import Job, batch_for
 from cutline.plan.search import search
 from cutline.plan.training import model_flop
