@@ -269,3 +269,18 @@ def test_bounds_hold_for_other_objectives(objective):
     np.testing.assert_allclose(goal(*some.best), goal(*every.best), rtol=1e-12)
     np.testing.assert_allclose(some.kinds[1].step_s, every.kinds[1].step_s[:3], rtol=1e-12)
     assert len(some.pareto[0]) == len(every.pareto[0])
+
+
+@pytest.mark.parametrize("framework", [None, "any"])
+def test_a_search_for_less_than_some_time_finds_the_same_best_or_nothing_better(framework):
+    j = job(model("llama-3.1-8b"), "16 x A100-SXM-80GB", 1e9, global_batch=32, framework=framework)
+    best = search(j.shape, j.rates, j.constants, j.space, most_kinds=1, front=False).best
+    least = float(best[1].step_s[0])
+    for factor in (1.5, 1.0):
+        found = search(
+            j.shape, j.rates, j.constants, j.space, most_kinds=1, front=False, at_most=factor * least * (1 + 1e-12)
+        )
+        assert found.best[1].step_s[0] == least
+    half = search(j.shape, j.rates, j.constants, j.space, most_kinds=1, front=False, at_most=0.5 * least)
+    assert half.best is None or half.best[1].step_s[0] >= least
+    assert half.feasible < found.feasible and half.nearest is None  # nothing is said about what fits

@@ -68,7 +68,7 @@ def lifted(j: Job, best_s: float) -> list[dict[str, Any]]:
     }
     out = []
     for name, (changed, constants) in cases.items():
-        found = search(j.shape, changed, constants, j.space, most_kinds=1, front=False)
+        found = search(j.shape, changed, constants, j.space, most_kinds=1, front=False, at_most=0.99 * best_s)
         if found.best is None:
             continue
         s, e = found.best

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -35,20 +35,24 @@ class Found:
 class _Kept:
     """The best of each kind and the Pareto front so far, and the bounds that follow from them."""
 
-    def __init__(self, most_kinds: int | None, with_front: bool, flat: bool) -> None:
+    def __init__(self, most_kinds: int | None, with_front: bool, flat: bool, at_most: float) -> None:
         self.most_kinds = most_kinds
+        self.at_most = at_most
         self.with_front = with_front
         self.flat = flat  # the value is the time, so the front has two columns
         self.tables: list[tuple[Strategy, Estimate, Array]] = []
         self.leaders: dict[float, float] = {}
         self.front = np.empty((0, 3))
 
+    def limit(self) -> float:
+        """Return the value beyond which a strategy is none of the best kinds."""
+        if self.most_kinds is None or len(self.leaders) < self.most_kinds:
+            return self.at_most
+        return min(self.at_most, sorted(self.leaders.values())[self.most_kinds - 1])
+
     def beyond(self, points: Array) -> Mask:
         """Return which bounds (time, memory, value) can neither enter the best kinds nor the front."""
-        if self.most_kinds is None or len(self.leaders) < self.most_kinds:
-            return np.zeros(len(points), bool)
-        limit = sorted(self.leaders.values())[self.most_kinds - 1]
-        out: Mask = np.asarray(points[:, 2] > limit)
+        out: Mask = np.asarray(points[:, 2] > self.limit())
         if not self.with_front or not out.any():
             return out
         if self.flat:  # of the front's points that are no slower, the last has the least memory
@@ -119,6 +123,7 @@ def search(
     progress: Callable[[int], None] | None = None,
     most_kinds: int | None = None,
     front: bool = True,
+    at_most: float = np.inf,
 ) -> Found:
     """Search every strategy of a space and keep what a planner wants to see.
 
@@ -132,6 +137,8 @@ def search(
         How many kinds to keep; without it all, and only memory bounds prune.
     front : bool
         Keep the Pareto front too; without it bounds prune by the objective alone.
+    at_most : float
+        Without a front: what is worse than this may be left out.
 
     Returns
     -------
@@ -154,16 +161,22 @@ def search(
     each = np.array([len(t) for t in tables])[of]
     found.searched = int(each.sum())
     hopeful = np.flatnonzero((need <= usable) & (each > 0))
-    kept = _Kept(most_kinds, front, objective is None)
+    kept = _Kept(most_kinds, front, objective is None, at_most)
     done = found.pruned = int(each.sum() - each[hopeful].sum())
     order = hopeful[np.argsort(bounds[hopeful, 2], kind="stable")]
     while len(order):
         batch = order[: max(1, int(np.searchsorted(np.cumsum(each[order]), CHUNK)))]
+        pieces: list[tuple[Strategy, Array]] = []  # of several kinds, so that columns stay long
         for k in np.unique(of[batch]):
             some = batch[of[batch] == k]
             for i, s in expand(space, core[some], tables[k]):
                 least_s = time_s[some][i] + s.full * forward_s[some][i]
-                _try(found, kept, shape, rates, constants, s, objective, least_s)
+                if objective is None and not front:  # what is too slow by its bound needs no bytes
+                    hopeful = least_s <= kept.limit()
+                    s, least_s = s[hopeful], least_s[hopeful]
+                pieces.append((s, least_s))
+        for s, least_s in _joined(pieces):
+            _try(found, kept, shape, rates, constants, s, objective, least_s)
         done += int(each[batch].sum())
         order = order[len(batch) :]
         gone = kept.beyond(bounds[order])
@@ -172,10 +185,20 @@ def search(
         order = order[~gone]
         if progress:
             progress(done)
-    if not found.feasible:
+    if not found.feasible and at_most == np.inf:
         _closest(found, shape, rates, constants, space, core, tables, of, need)
     _finish(found, kept)
     return found
+
+
+def _joined(pieces: list[tuple[Strategy, Array]]) -> Iterator[tuple[Strategy, Array]]:
+    """Yield tables of strategies with their bounds, joined while they stay within `CHUNK` rows."""
+    while pieces:
+        rows = np.cumsum([len(s) for s, _ in pieces])
+        n = max(1, int(np.searchsorted(rows, CHUNK, side="right")))
+        some, pieces = pieces[:n], pieces[n:]
+        if rows[n - 1]:
+            yield Strategy.concat([s for s, _ in some]), np.concatenate([b for _, b in some])
 
 
 def _bound(core: Strategy, time_s: Array, compute_s: Array) -> Estimate:
