@@ -205,6 +205,12 @@ def _doubt(answer: Answer) -> None:
         *([f"strategies of {answer['framework']}"] if answer["framework"] != answer["stack"] else []),
     ]
     screen.line("for: " + ", ".join(asked), hang=5)
+    missing: dict[str, list[str]] = {}
+    for row in answer.get("excluded") or []:
+        missing.setdefault(row["why"], []).append(row["what"])
+    for why, what in missing.items():
+        plural = why.removesuffix(" it") + " them" if len(what) > 1 else why
+        screen.line(f"left out: {', '.join(what)}; {plural} (--framework any has all)", hang=10)
     assumed = list(answer["assumed"])
     best = answer["best"]
     if best and best.get("goodput"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cutline.core.errors import UnknownName
+from cutline.core.errors import CutlineError
 from cutline.plan.stacks import Stack
 from cutline.plan.strategy import Space
 
@@ -73,12 +73,12 @@ def framework_of(stack: Stack, name: str | None) -> Framework:
 
     Raises
     ------
-    UnknownName
+    CutlineError
         If there is no such framework.
     """
     if name is not None:
         if name not in FRAMEWORKS:
-            raise UnknownName("framework", name, FRAMEWORKS, f"There are {', '.join(FRAMEWORKS)}:")
+            raise CutlineError(f"framework must be one of {', '.join(FRAMEWORKS)}; got '{name}'")
         return FRAMEWORKS[name]
     if stack.framework in FRAMEWORKS:
         base = FRAMEWORKS[stack.framework]
