@@ -51,7 +51,6 @@ SHORT_CALIBRATED = {
     ("nemo-24", "median"): 0.0633,
     ("torchtitan", "median"): 0.0706,
     ("mindformers", "median"): 0.0955,
-    ("sparse, containers 26.x", "median"): 0.0904,
 }
 # The 90 % interval must hold 85 to 95 % of each fitted group; these hold less today.
 SHORT_INSIDE = {

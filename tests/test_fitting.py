@@ -281,3 +281,13 @@ def test_a_blind_constant_never_reads_a_shipped_one(group, monkeypatch):
     scrambled = {k: replace(r, values=r.values | {"shipped": 7.0} if r.values else {}) for k, r in known.items()}
     for key in known:
         assert constants.value(scrambled[key], scrambled, group) == constants.value(known[key], known, group), key
+
+
+def test_no_configuration_is_picked_twice(members):
+    """Rows of one configuration in two releases err together, so the second says little that the first does not."""
+    group = "megatron-bridge-moe-latent"
+    picked = fitting.pick(members[group], "megatron-bridge")
+    keys = [(j.chip, j.precision, tuple(j.shape.items()), tuple(j.strategy.items())) for j in picked]
+    assert len(set(keys)) == len(keys) == 5
+    every = [(j.chip, j.precision, tuple(j.shape.items()), tuple(j.strategy.items())) for j in members[group]]
+    assert len(set(every)) < len(every)

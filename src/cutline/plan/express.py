@@ -149,7 +149,7 @@ def _age_years(row: Row, part: Chip) -> float:
     return min(4.0, max(0.5, then - born)) if then and born else USUAL_AGE_YEARS
 
 
-ARCHITECTURES = ("", "dense", "moe", "hybrid", "dit")
+ARCHITECTURES = ("dense", "decoder", "moe", "hybrid", "dit")
 
 
 def _refuse(row: Row) -> None:
@@ -165,8 +165,8 @@ def _refuse(row: Row) -> None:
         raise Skip("encoder models are not modelled")
     if LORA.search(name + " " + note):
         raise Skip("adapter or packed fine-tuning is not modelled")
-    if (arch := row.get("arch", "").strip()) not in ARCHITECTURES:
-        raise Skip(f"architecture '{arch}' is not modelled; a row may say {', '.join(ARCHITECTURES[1:])} or nothing")
+    if (arch := row.get("arch", "").strip()) and not arch.casefold().startswith(ARCHITECTURES):
+        raise Skip(f"architecture '{arch}' is not modelled; a row may say {', '.join(ARCHITECTURES)} or nothing")
     if "+" in row["chip"]:
         raise Skip("fleets of several chips are not modelled yet")
 

@@ -173,9 +173,11 @@ def pick(jobs: list[Job], without: str, n: int = 5) -> list[Job]:
     """Return the `n` rows that say most about the others, by a rule that sees no measured time.
 
     Each row leaves the least mean variance of the predicted steps of all rows, given how the model's own step time moves
-    with the factors of CALIBRATED and the common one, and their doubts. Ties fall to the first id.
+    with the factors of CALIBRATED and the common one, and their doubts. Of rows that are one configuration (measured twice,
+    or with two releases) it takes one, while there are others: they err together. Ties fall to the first id.
     """
     ordered = sorted(jobs, key=lambda j: j.id)
+    same = [(j.chip, j.precision, j.recipe, tuple(j.shape.items()), tuple(j.strategy.items())) for j in ordered]
     if len(ordered) <= n:
         return ordered
     base = constants_of(ordered, without)
@@ -190,7 +192,9 @@ def pick(jobs: list[Job], without: str, n: int = 5) -> list[Job]:
     for _ in range(n):
         own = np.diag(covariance) + ROW_SCALE**2
         gain = (covariance**2).sum(axis=0) / own
-        gain[chosen] = -1.0
+        taken = {same[i] for i in chosen}
+        gain[[k in taken for k in same]] = -1.0
+        gain[chosen] = -2.0
         best = int(np.argmax(gain))
         chosen.append(best)
         covariance = covariance - np.outer(covariance[:, best], covariance[best]) / own[best]
