@@ -282,7 +282,11 @@ def test_a_question_that_makes_no_sense_gets_one_sentence(changes, message):
         ),
         ("llama-65b", {"gradients": "fp8"}, "gradients must be bf16 or fp32; got 'fp8'"),
         ("llama-65b", {"money": "lease"}, "money must be rent or own; got 'lease'"),
-        ("llama-65b", {"framework": "megatrn"}, "framework must be one of megatron, torchtitan, deepspeed, any; got 'megatrn'"),
+        (
+            "llama-65b",
+            {"framework": "megatrn"},
+            "framework must be one of megatron, torchtitan, deepspeed, any; got 'megatrn'",
+        ),
     ],
 )
 def test_an_option_that_does_not_fit_the_model_gets_one_sentence(name, changes, message):
