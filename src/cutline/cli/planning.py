@@ -55,7 +55,8 @@ Routing = Annotated[
     ),
 ]
 Capacity = Annotated[
-    str | None, typer.Option("--capacity", help="Load over the mean at which an expert drops tokens.", metavar="X")
+    str | None,
+    typer.Option("--capacity", help="Load over the mean at which an expert drops tokens, 1 or more.", metavar="X"),
 ]
 Mtp = Annotated[bool, typer.Option("--mtp/--no-mtp", help="Train multi-token-prediction layers, if the model has any.")]
 ClipSize = Annotated[

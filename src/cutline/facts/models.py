@@ -179,11 +179,6 @@ class Model:
         """Layers with softmax attention."""
         return self.attention_layers or self.layers - self.linear_layers
 
-    @property
-    def values_dim(self) -> int:
-        """Width of one value head."""
-        return self.value_dim if self.latent else self.head_dim
-
 
 class Parameters(NamedTuple):
     """Numbers of parameters of a model, all integers.

@@ -71,7 +71,8 @@ class Job:
         return chip(self.chip).text("family")
 
 
-def _chip(row: Row, assumed: list[str]) -> Chip:
+def part_of(row: Row, assumed: list[str]) -> Chip:
+    """Return the chip of a row, by its name and memory, or skip the row."""
     name = row["chip"].strip()
     if name.casefold() in MACHINES:
         name, assumption = MACHINES[name.casefold()]
@@ -115,7 +116,7 @@ def _recompute(row: Row, stack: Stack, assumed: list[str], loose: list[str]) -> 
     raise Skip(f"recompute '{text}' is not modelled")
 
 
-def _zero(row: Row, stack: Stack) -> tuple[float, float | None]:
+def zero_of(row: Row, stack: Stack) -> tuple[float, float | None]:
     """ZeRO stage, and the size of the sharding group if the row names one."""
     text = row.get("zero_stage_or_sharding", "").strip()
     low = text.casefold()
@@ -208,7 +209,7 @@ def _sequence_parallel(row: Row, stack: Stack, tp: float, recompute: str) -> flo
     return float(stack.sequence_parallel)
 
 
-def _again(recompute: str) -> dict[str, float]:
+def recompute_columns(recompute: str) -> dict[str, float]:
     """Return the recompute columns of a row: by kind, or by Megatron-Core's module names.
 
     `mlp` there is the dense block, of which sparse models have few, so it counts for nothing.
@@ -222,7 +223,7 @@ def _again(recompute: str) -> dict[str, float]:
     }  # fmt: skip
 
 
-def _layout(layers: float, pp: float, mtp: float = 0.0) -> dict[str, float]:
+def layout_columns(layers: float, pp: float, mtp: float = 0.0) -> dict[str, float]:
     """Return equal stages, or the nearest split with less on the last stage; prediction layers and loss stand for layers."""
     chunk = float(math.ceil((layers + mtp + 1.0) / pp))
     if mtp and pp > 1 and layers - chunk * (pp - 1) >= 1:
@@ -263,7 +264,7 @@ def _strategy(
     recompute = _recompute(row, stack, assumed, loose)
     layers = shape["layers"]
     vpp = _vpp(row, stack, layers, pp, per_rank / micro, assumed)
-    zero, shard = _zero(row, stack)
+    zero, shard = zero_of(row, stack)
     ranks = dp * cp
     shard = ranks if shard is None or shard == dp else min(shard, ranks)  # FSDP shards over cp ranks too
     ep = _expert_ranks(row, shape, chips, pp, assumed, loose)
@@ -272,7 +273,7 @@ def _strategy(
     return {
         "tp": tp, "cp": cp, "pp": pp, "vpp": vpp, "dp": dp, "micro_batch": micro, "micro_batches": per_rank / micro,
         "zero": zero, "shard": shard, "sequence_parallel": _sequence_parallel(row, stack, tp, recompute),
-        **_again(recompute), **_layout(layers, pp, shape.get("mtp", 0.0)), "ep": ep, "etp": 1.0,
+        **recompute_columns(recompute), **layout_columns(layers, pp, shape.get("mtp", 0.0)), "ep": ep, "etp": 1.0,
         "cp_kind": 0.0, "schedule": 3.0 if "dualpipe" in row.get("note", "").casefold() else 0.0, "offload": 0.0,
         "ep_hidden": at.ep_hidden if at else float("dualpipe" in row.get("note", "").casefold()),
         "graphs": at.graphs if at else 0.0,
@@ -292,7 +293,7 @@ def express(row: Row) -> Job:
     assumed: list[str] = []
     loose: list[str] = []
     _refuse(row)
-    part = _chip(row, assumed)
+    part = part_of(row, assumed)
     if "machine not stated" in row["chip"]:
         loose.append("chip")
     stack = stack_of(row.get("framework", ""), row.get("note", ""), part.text("family"), row.get("date", ""))
@@ -463,7 +464,7 @@ def _part(name: str, row: Row) -> str:
     """
     if name != "megatron-bridge":
         return name
-    if row.get("arch", "").strip() == "moe":
+    if row.get("arch", "").strip().casefold() == "moe":
         m = named(row)
         if m is None or 0 < presets.release(row.get("framework", "")) < 26:
             return name + "-moe-2025"

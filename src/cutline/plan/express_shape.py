@@ -52,7 +52,7 @@ def _catalogue_shape(row: Row, assumed: list[str]) -> dict[str, float] | None:
     printed = bool(row.get("layers", "").strip() and row.get("hidden", "").strip())
     m = named(row)
     plain = m is None or (m.kind == "dense" and not m.latent and not m.linear_layers)
-    if printed and (plain or row.get("arch", "").strip() == "dense"):
+    if printed and (plain or row.get("arch", "").strip().casefold() == "dense"):
         return None
     if m is None:
         raise Skip(f"layers and hidden are blank, and no model named '{row.get('model', '')}' is known")
@@ -132,7 +132,7 @@ def shape(row: Row, job_assumed: list[str]) -> dict[str, float]:
 
 def _experts(row: Row, layers: float, ffn: float) -> dict[str, float]:
     """Return the sparse part of a row that prints experts and top-k; its `ffn` is that of one expert."""
-    if not row.get("experts", "").strip() and row.get("arch", "").strip() != "moe":
+    if not row.get("experts", "").strip() and row.get("arch", "").strip().casefold() != "moe":
         return {}
     return {
         "experts": number(row, "experts"), "topk": number(row, "topk"), "expert_ffn": ffn, "moe_layers": layers, "dense_layers": 0.0,

@@ -203,7 +203,8 @@ def training_bytes(shape: Shape, rates: Rates, c: Constants, s: Strategy) -> dic
         False, False,
     )  # fmt: skip
     last = stage(final, 0.0, head, final * end, ~dual, True)
-    use_second = (s.pp > 2) & (second["memory_bytes"] > first["memory_bytes"])
-    best = {k: np.where(use_second, second[k], first[k]) for k in first}
-    use_last = (s.pp > 1) & (last["memory_bytes"] > best["memory_bytes"])
-    return {k: np.where(use_last, last[k], best[k]) for k in best}
+    best = first
+    for other, there in ((second, s.pp > 2), (last, s.pp > 1)):
+        fuller = there & (other["memory_bytes"] > best["memory_bytes"])
+        best = {k: np.where(fuller, other[k], best[k]) for k in best}
+    return best

@@ -96,7 +96,7 @@ def memory_rows(path: Path | None = None) -> list[dict[str, Any]]:
 def _bytes(row: dict[str, str]) -> float:
     """Return the predicted bytes of one row, as its kind counts them."""
     assumed: list[str] = []
-    part = express._chip(row | {"chip_memory_gb": ""}, assumed)
+    part = express.part_of(row | {"chip_memory_gb": ""}, assumed)
     dense = row | {"metric": "", "note": row["note"], "arch": ""}
     shape_of_row = Shape(**shape(dense, assumed))
     compiled = "compile" in row["note"] and "no compile" not in row["note"]
@@ -106,14 +106,14 @@ def _bytes(row: dict[str, str]) -> float:
     tp, pp, cp, dp = (float(row[k] or 1) for k in ("tp", "pp", "cp", "dp"))
     micro = float(row["micro_batch"] or 1)
     layers = float(shape_of_row.layers)
-    zero, _ = express._zero(row, stack)
-    again = express._again(
+    zero, _ = express.zero_of(row, stack)
+    again = express.recompute_columns(
         "selective" if "selective" in row["recompute"] else "full" if "full" in row["recompute"] else "none"
     )
     s = Strategy(
         tp=tp, cp=cp, pp=pp, vpp=float(row["vpp"] or 1), dp=dp, micro_batch=micro,
         micro_batches=max(1.0, float(row["global_batch_seqs"] or dp) / dp / micro), zero=zero, shard=dp * cp,
-        sequence_parallel=float(tp > 1), ep=float(row["ep"] or 1), **again, **express._layout(layers, pp),
+        sequence_parallel=float(tp > 1), ep=float(row["ep"] or 1), **again, **express.layout_columns(layers, pp),
     )  # fmt: skip
     c = table.constants(stack, part.text("family"), narrow)
     found = {k: float(np.ravel(v)[0]) for k, v in memory.training_bytes(shape_of_row, rates, c, s).items()}
