@@ -88,7 +88,7 @@ B200-SXM GB200 B300-SXM GB300 MI250X MI300X MI325X MI350X MI355X TPU-v4 TPU-v5e 
 Trainium2 Trainium3 Gaudi2 Gaudi3 Ascend-910A Ascend-910B1 Ascend-910B2 Ascend-910B3 Ascend-910B4 Ascend-910C
 MTT-S5000
 """.split()
-SEGMENTS = {"datacentre", "workstation", "gaming", "laptop", "phone", "edge"}
+SEGMENTS = {"datacentre", "workstation", "gaming", "laptop", "phone", "edge", "memory"}
 TOPOLOGIES = {"switched", "mesh", "ring", "torus", "none"}
 BITS = {"fp64": 64, "tf32": 32, "fp16": 16, "bf16": 16, "fp8": 8, "int8": 8, "fp6": 6, "fp4": 4, "int4": 4}
 

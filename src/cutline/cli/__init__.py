@@ -45,7 +45,7 @@ def _run(arguments: list[str] | None) -> int:
     from cutline.cli.app import app
     from cutline.core.errors import CutlineError
 
-    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    words = _named_file(list(sys.argv[1:] if arguments is None else arguments) or ["--help"])
     command = typer.main.get_command(app)
     usage: type[Exception] = typer.BadParameter.__mro__[2]  # click's ClickException, vendored or not
     try:
@@ -61,6 +61,16 @@ def _run(arguments: list[str] | None) -> int:
     except usage as error:
         return _refuse(_usage(error))
     return 0
+
+
+def _named_file(words: list[str]) -> list[str]:
+    """Return the words with `-`, the output, after a `--worksheet` that names no file."""
+    found = []
+    for place, word in enumerate(words):
+        found.append(word)
+        if word == "--worksheet" and (place + 1 == len(words) or words[place + 1].startswith("--")):
+            found.append("-")
+    return found
 
 
 def _unwritten(why: str) -> int:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cutline.cli import catalogue, measuring, planning
+from cutline.cli import catalogue, measuring, planning, ruling
 
 app = typer.Typer(
     name="cutline",
@@ -21,6 +21,9 @@ app.command()(catalogue.chips)
 app.command()(catalogue.chip)
 app.command()(catalogue.models)
 app.command()(catalogue.model)
+app.command()(ruling.rule)
+app.command()(ruling.rules)
+app.command()(ruling.line)
 app.command()(measuring.accuracy)
 app.command()(measuring.calibrate)
 

@@ -34,11 +34,11 @@ def chips(answer: Answer) -> None:
         sizes = [per(c[k], 1e9) for k in ("memory_bytes", "memory_bytes_per_s", "scale_up_bytes_per_s")]
         named = [c["name"], c["maker"], c["released"][:7] or "-"]
         rows.append([*named, peak, *sizes, per(c["power_w"], 1), ""])
-    head = ["name", "maker", "released", "TFLOP/s", "GB", "GB/s", "link GB/s", "W", ""]
+    head = ["name", "maker", "released", "TFLOP/s", "GB", "GB/s", "link", "W", ""]
     screen.columns(head, rows, right=(3, 4, 5, 6, 7))
     screen.line()
     screen.line(
-        f"{words.counted(len(rows), 'chip')}; TFLOP/s: dense bf16, of parts without it fp16; link: scale-up, one way, per chip; "
+        f"{words.counted(len(rows), 'chip')}; TFLOP/s: dense bf16, of parts without it fp16; link: scale-up in GB/s, one way, per chip; "
         "-: no claim. `cutline chip NAME` shows every claim with its source."
     )
     screen.line(words.version(), "dim")

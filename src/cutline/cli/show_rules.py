@@ -1,0 +1,319 @@
+"""Lays out the answers of `rule`, `rules`, `line` and `design`: verdict, table, why, doubt, sources."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cutline.cli import screen, words
+
+Answer = dict[str, Any]
+UNITS = {"tpp": "", "pd": "", "area_mm2": " mm2", "io_gb_per_s": " GB/s", "interconnect_gb_per_s": " GB/s",
+    "memory_gb_per_s": " GB/s", "stack_mm2": " mm2", "training_flop": " FLOP", "tops": ""}  # fmt: skip
+NAMES = {
+    "tpp": "TPP",
+    "area_mm2": "die area",
+    "io_gb_per_s": "transfer rate",
+    "interconnect_gb_per_s": "interconnect",
+    "memory_gb_per_s": "memory rate",
+    "stack_mm2": "package area",
+    "training_flop": "operations",
+    "tops": "TOPS",
+    "datacenter": "data centre",
+}
+"""Columns of items as words."""
+SHORT = {
+    "tpp": "TPP",
+    "pd": "PD",
+    "io": "I/O",
+    "memory + io": "sum",
+    "memory + interconnect": "sum",
+    "training_flop": "operations",
+}
+"""Quantities of comparisons as words, where the rule file's own name is not one."""
+BRIEFLY = {
+    "policy of denial": "denied",
+    "presumption of denial": "denial",
+    "case-by-case": "case by case",
+    "not published": "not published",
+    "presumption of approval": "approval",
+}
+"""Review policies in a word or two."""
+NEEDS = {True: "required", False: "free", None: "open"}
+FORM = {"chip": "chip, board or server", "memory": "memory", "weights": "model weights"}
+
+
+def number(value: float | None) -> str:
+    """Write a number as the rules do, with as many digits as it has, at most seven.
+
+    Examples
+    --------
+    >>> number(2395.2), number(4800.0), number(None), number(2.909091)
+    ('2,395.2', '4,800', 'open', '2.909')
+    """
+    if value is None:
+        return "open"
+    if abs(value) >= 1e9:
+        return f"{value:.4g}"
+    text = f"{value:,.3f}".rstrip("0").rstrip(".")
+    return text or "0"
+
+
+def headline(answer: Answer) -> str:
+    """Write the verdict in one sentence."""
+    required = answer["licence_required"]
+    reasons = [s["what"] for s in answer["basis"] if s["step"] == "licence"]
+    letters = any(r.startswith("letter") for r in reasons)
+    if required is None:
+        return "it cannot be decided whether a licence is required"
+    if not required:
+        freed = f" (spared by {answer['spared_by']})" if answer["spared_by"] else ""
+        return f"no licence required by these rules{freed}"
+    if answer["meets"] == "none":
+        why = "by company letter; not by the chip's parameters" if letters else "by embargo, end use or end user"
+        if any(answer["basis"][0] and "bill" in s.get("source", "") for s in answer["basis"] if s["step"] == "licence"):
+            why = "by a bill that is not law"
+        return f"licence required, {why}"
+    return f"licence required, {answer['meets']}"
+
+
+def verdict(answer: Answer) -> None:
+    """Print the answer of `cutline rule`."""
+    parties = answer["parties"]
+    place = parties["destination"]
+    screen.line()
+    screen.line(f"{answer['item']} to {place} on {answer['on']}: {headline(answer)}.", "bold", hang=2)
+    beside = [f"{w} {parties[k]}" for k, w in (("headquarters", "headquarters"), ("parent", "parent"), ("name", "buyer"),
+        ("end_use", "end use")) if k in parties]  # fmt: skip
+    if parties.get("origin", "US") != "US":
+        beside.append(f"from {parties['origin']}")
+    if answer["known"]:
+        beside.append(f"as known on {answer['known']}")
+    if answer["reforms"]:
+        beside.append(f"as if {', '.join(answer['reforms'])} were law")
+    if beside:
+        screen.line("; ".join(beside))
+    screen.line()
+    _facts(answer)
+    _margins(answer)
+    screen.line()
+    _licence(answer)
+    _flips(answer)
+    _beside(answer)
+    screen.line()
+    _doubt(answer)
+
+
+def _facts(answer: Answer) -> None:
+    """Print what was measured, how, and from where."""
+    rows = []
+    for q in answer["quantities"]:
+        text = number(q["low"]) if q["low"] == q["high"] else f"{number(q['low'])} to {number(q['high'])}"
+        if q["low"] == 0 and q["high"] is None:
+            text = "not known"
+        sources = ", ".join(f"{s['id']} ({s['tier']})" for s in q["sources"])
+        said = q["says"] if q["says"] not in ("given", "not known") else ""
+        blank = "no source found" if q["says"] == "not known" else "given"
+        rows.append([NAMES[q["quantity"]], text + (UNITS[q["quantity"]] if text != "not known" else ""), "; ".join(filter(None, (said, sources)))  or blank])  # fmt: skip
+    screen.columns(["measured", "", "from"], [[*r] for r in rows], right=(1,))
+    screen.line()
+
+
+def _margins(answer: Answer) -> None:
+    """Print each test with the comparison on which it turns, and by how much the item lies above that limit."""
+    from cutline.law.verdict import deciding
+
+    rows = []
+    for test in dict.fromkeys(m["test"] for m in answer["margins"]):
+        bounds = [m for m in answer["margins"] if m["test"] == test]
+        m = deciding(bounds)
+        has = number(m["value"]) if m["value"] is not None else f"{number(m['low'])} to {number(m['high'])}"
+        mark = "meets" if test in answer["paragraphs"] else ""
+        rows.append(
+            [test, limits(bounds), f"{SHORT.get(m['quantity'], m['quantity'])} {has}", percent(m["margin"]), mark]
+        )
+    if rows:
+        screen.columns(["test", "asks", "what decides", "margin", ""], rows, right=(3,))
+
+
+def percent(margin: float | None) -> str:
+    """Write how far above a limit something lies.
+
+    Examples
+    --------
+    >>> percent(-0.0133), percent(208332.3), percent(None)
+    ('-1.3 %', 'x 208,333', 'open')
+    """
+    if margin is None:
+        return "open"
+    return f"{100 * margin:+.1f} %" if abs(margin) < 9.995 else f"x {margin + 1:,.0f}"
+
+
+def limits(bounds: list[Answer]) -> str:
+    """Write the comparisons of a test, those of one quantity as one range.
+
+    Examples
+    --------
+    >>> limits([{"quantity": "pd", "asks": "pd >= 1.6", "limit": 1.6}, {"quantity": "pd", "asks": "pd < 5.92", "limit": 5.92}])
+    'PD 1.6 to < 5.92'
+    """
+    said = []
+    for quantity in dict.fromkeys(b["quantity"] for b in bounds):
+        name = {"memory + io": "memory + I/O"}.get(quantity, SHORT.get(quantity, quantity))
+        low = [b for b in bounds if b["quantity"] == quantity and ">" in b["asks"]]
+        high = [b for b in bounds if b["quantity"] == quantity and "<" in b["asks"]]
+        if low and high:
+            said.append(f"{name} {number(low[0]['limit'])} to < {number(high[0]['limit'])}")
+        else:
+            said += [f"{name} {b['asks'].removeprefix(quantity).split()[0]} {number(b['limit'])}" for b in low + high]
+    return ", ".join(said)
+
+
+def _licence(answer: Answer) -> None:
+    """Print class, numbers, policy, exceptions and conditions."""
+    meets = answer["meets"] if answer["meets"] != "undetermined" else f"undetermined: {' or '.join(answer['possible'])}"
+    screen.line(
+        f"meets: {meets}; candidates for the ECCN ({FORM[answer['form']]}): {', '.join(answer['eccn_candidates'])}",
+        hang=2,
+    )
+    screen.line(f"policy: {answer['policy']}; exceptions: {', '.join(answer['exceptions']) or 'none'}", hang=2)
+    for condition in answer["conditions"]:
+        screen.line(f"- {condition}", hang=2)
+    if answer.get("foundry") is not None:
+        found = answer["foundry"]
+        held = {True: "holds", False: "is overcome", None: "cannot be decided"}[found["presumed"]]
+        screen.line(f"foundry presumption {held}: {found['says']} ({found['citation']})", hang=2)
+
+
+def _flips(answer: Answer) -> None:
+    """Print where the answer turns."""
+    for f in answer["flips"]:
+        name, unit = NAMES[f["quantity"]], UNITS.get(f["quantity"], "")
+        if f["says"]:
+            where = (
+                f"{name} {number(f['from'])}{unit}, {f['says']}"
+                if f["quantity"] != "datacenter"
+                else f"{name}: {f['says']}"
+            )
+        else:
+            below, above = ("up to", "above") if f["quantity"] in ("area_mm2", "stack_mm2") else ("below", "from")
+            ends = [f"{above} {number(f['from'])}{unit}"] if f["from"] else []
+            ends += [f"{below} {number(f['to'])}{unit}"] if f["to"] is not None else []
+            where = f"{name} {' and '.join(ends)}"
+        needs = NEEDS[f["licence_required"]]
+        screen.line(f"flips: {where}: {' or '.join(f['meets'])}, licence {needs}", hang=7)
+
+
+def _beside(answer: Answer) -> None:
+    """Print what stands beside the licence: tariffs, guidance, the importing side."""
+    for b in answer["beside"]:
+        sure = "" if b["confidence"] == "high" else f", {b['confidence']} confidence"
+        screen.line(f"{b['kind']}: {b['says']} ({b['citation']}{sure})", hang=2)
+
+
+def _doubt(answer: Answer) -> None:
+    """Print layers, basis and warnings."""
+    other = answer["other_layer"]
+    if other["same"]:
+        screen.line(f"layer {answer['layer']}; {other['layer']} says the same")
+    else:
+        needs = {True: "licence required", False: "no licence required", None: "undetermined"}[
+            other["licence_required"]
+        ]
+        policy = f", {other['policy']}" if other["licence_required"] else ""
+        spare = f", exceptions {', '.join(other['exceptions'])}" if other["exceptions"] else ""
+        screen.line(f"layer {answer['layer']}; {other['layer']} differs: {needs}{policy}{spare}", hang=2)
+    cited: dict[str, str] = {}
+    for step in answer["basis"]:
+        for part in step.get("citation", "").split("; "):
+            cited.setdefault(
+                part, "" if step["confidence"] == "high" else f" ({step['confidence']} confidence)"
+            ) if part else None
+    if cited:
+        screen.line("basis: " + "; ".join(c + sure for c, sure in cited.items()), hang=7)
+    for warning in answer["warnings"]:
+        screen.line(f"! {warning}", hang=2)
+    screen.ends("--worksheet writes the working, --json all of it", words.version())
+
+
+def table(answer: Answer) -> None:
+    """Print short verdicts of many parts."""
+    screen.line()
+    rows = []
+    counts: dict[str, int] = {}
+    for r in answer["rows"]:
+        needs = NEEDS[r["licence_required"]]
+        counts[needs] = counts.get(needs, 0) + 1
+        near = "" if r["nearest"] is None else f"{r['nearest']['test']} {percent(r['nearest']['margin'])}"
+        policy = (
+            " or ".join(BRIEFLY[p] for p in r["policy"].split(" or ")) if r["licence_required"] is not False else ""
+        )
+        spare = f" ({', '.join(r['exceptions'])})" if r["exceptions"] else ""
+        tpp = number(r["tpp"] if r["tpp"] is None else round(r["tpp"], 1))
+        meets = r["meets"] if r["meets"] != "undetermined" else "open"
+        rows.append([r["item"], tpp, meets, needs, near.replace("letter 2025-04", "letter"), policy + spare])
+    screen.columns(["part", "TPP", "meets", "licence", "nearest limit", "review"], rows, right=(1,))
+    screen.line()
+    said = ", ".join(f"{n} {word}" for word, n in sorted(counts.items(), key=lambda kv: -kv[1]))
+    screen.line(f"to {answer['parties']['destination']} on {answer['on']}, layer {answer['layer']}: {said}", "bold")
+    screen.line(
+        "review: denied (policy), denial or approval (presumption), exceptions behind it; nearest limit: by how much the part "
+        "lies above it; open: a fact is missing, `cutline rule PART` says at which value it flips. Not legal advice."
+    )
+    screen.line(words.version(), "dim")
+
+
+def timeline(answer: Answer) -> None:
+    """Print the acts, oldest first."""
+    screen.line()
+    rows = []
+    for a in answer["acts"]:
+        name = f"--reform {a['reform']}" if a["reform"] else a["citation"] or a["title"]
+        rows.append(
+            [
+                a["effective"] or "-",
+                a["known"],
+                a["kind"],
+                a["read"],
+                f"{a['title']}; {name}" if name != a["title"] else a["title"],
+            ]
+        )
+    screen.columns(["in force", "known", "kind", "read as", "what"], rows)
+    screen.line()
+    screen.line(
+        f"{words.counted(len(rows), 'act')}; read as: the document, a secondary source, or memory. Not legal advice."
+    )
+    screen.line(words.version(), "dim")
+
+
+def line(answer: Answer) -> None:
+    """Print the boundary of what is free."""
+    from cutline.law.day import name_of
+
+    screen.line()
+    screen.line(
+        f"Free of a licence to {name_of(answer['to'])} on {answer['on']} is what lies below all limits of one line:",
+        "bold",
+    )
+    screen.line()
+    rows = []
+    for one in answer["lines"]:
+        who = (", ".join(one["makers"]) or "any maker") + (", data centre" if one["datacenter"] else ", other")
+        sums = "; ".join(f"{s['quantity']} {number(s['limit'])}" for s in one["sums"])
+        for corner in one["corners"] or [None]:
+            limits = (
+                ["nothing is free"] * 4
+                if corner is None
+                else ["any" if corner[a] is None else number(corner[a]) for a in ("tpp", "pd", "io", "memory")]
+            )
+            rows.append([who, *limits, sums or "-"])
+            who = ""
+    screen.columns(["chips of", "TPP", "PD", "I/O GB/s", "memory GB/s", "sums"], rows, right=(1, 2, 3, 4))
+    screen.line()
+    tests = dict.fromkeys(t for one in answer["lines"] for t in one["tests"])
+    screen.line(f"made by: {', '.join(tests) or 'no rule'}; PD is TPP per mm2 of non-planar logic dies", hang=9)
+    screen.line(
+        f"layer {answer['layer']}"
+        + (f", as if {', '.join(answer['reforms'])} were law" if answer["reforms"] else "")
+        + ". Not legal advice."
+    )
+    screen.line(words.version(), "dim")
