@@ -47,7 +47,10 @@ NOT = {
     ("H800 SXM5", "2026-01-15"): "the tracker leaves out that the part must be sold in the United States",
     ("H800 PCIe", "2026-01-15"): "the tracker leaves out that the part must be sold in the United States",
     ("H20 SXM 96GB", "2026-01-15"): "the tracker puts it into 3A090.b.2; its TPP and density are below both lines",
-    ("B30A (unreleased estimate)", "2026-01-15"): "the tracker calls it potentially exportable; its TPP is above 21,000",
+    (
+        "B30A (unreleased estimate)",
+        "2026-01-15",
+    ): "the tracker calls it potentially exportable; its TPP is above 21,000",
     ("Instinct MI355X", "tpp_value"): "the table stops at FP8; FP6 runs at the rate of FP4, and 6 bits count",
     ("Gaudi2 (HL-225H)", "tpp_value"): "the table's 900 TFLOP/s is in no sheet that we read; the part has 865",
     ("Trainium2", "tpp_value"): "the table leaves out TF32, whose rate is that of BF16: 19 bits count more than 16",

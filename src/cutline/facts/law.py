@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import re
 import tomllib
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -415,14 +416,15 @@ def reform(name: str) -> str:
         raise UnknownName("reform", name, book.reforms, "`cutline rules --kind bill`")
     path = Path(name)
     found = {table: tuple(entries) for table, entries in read_file(path).items()}
-    rest = {other: tables for other, tables in book.reforms.items() if other != name}
-    try:
-        new = build(book.tables | {"instrument": tuple(_own(book))}, rest | {name: found})
-    except CutlineError as error:
-        raise DataError(path.name, None, str(error)) from None
-    book.reforms[name] = new.reforms[name]
-    book.instruments.update(new.instruments)
-    return name
+    own = f"{path.name} {zlib.crc32(path.read_bytes()):08x}"  # another content is another bill
+    if own not in book.reforms:
+        try:
+            new = build(book.tables | {"instrument": tuple(_own(book))}, {own: found})
+        except CutlineError as error:
+            raise DataError(path.name, None, str(error)) from None
+        book.reforms[own] = found
+        book.instruments.update(new.instruments)
+    return own
 
 
 def _own(book: Law) -> list[Instrument]:
