@@ -662,7 +662,9 @@ def test_a_reform_file_of_a_user(tmp_path):
     assert asked("H20", on="2024-06-01", reforms=(name,))["licence_required"] is True
     assert asked("H20", on="2024-06-01")["licence_required"] is False
     path.write_text(path.read_text().replace('"China"', '"Chine"'))
-    with pytest.raises(DataError, match="line-2400.toml: requirement '2000': 'Chine' is neither a country code nor a"):
+    with pytest.raises(
+        DataError, match=r"line-2400\.toml: requirement '2000': 'Chine' is neither a country code nor a"
+    ):
         facts.reform(str(path))
     with pytest.raises(UnknownName):
         facts.reform("nothing")

@@ -104,7 +104,7 @@ def agrees(row, answer):
         return answer["quantities"][0]["low"] < 4800
     if status.startswith(("no licence", "no US licence", "notification regime")):
         return required is False
-    if status.startswith("Case-by-case") or "case-by-case" in status and "denial" not in status:
+    if status.startswith("Case-by-case") or ("case-by-case" in status and "denial" not in status):
         return required is True and answer["policy"] == "case-by-case"
     if status == "25% Tariff":
         return answer["policy"] == "case-by-case" and any(b["kind"] == "tariff" for b in answer["beside"])

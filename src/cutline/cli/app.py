@@ -24,6 +24,7 @@ app.command()(catalogue.model)
 app.command()(ruling.rule)
 app.command()(ruling.rules)
 app.command()(ruling.line)
+app.command()(ruling.design)
 app.command()(measuring.accuracy)
 app.command()(measuring.calibrate)
 

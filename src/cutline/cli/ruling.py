@@ -164,6 +164,38 @@ def line(
     show_rules.line(answer)
 
 
+def design(
+    to: To = "",
+    goal: Annotated[str, typer.Option("--for", help="'train MODEL' or 'decode MODEL'.", metavar="GOAL")] = "",
+    hq: Hq = None, parent_hq: ParentHq = None, on: OnDay = None, known: Known = None, layer: Layer = "as_enforced",
+    reform: Reform = None,
+    like: Annotated[str, typer.Option("--like", help="Part whose process, package and links are taken.", metavar="CHIP")] = "H100-SXM-80GB",
+    dies: Annotated[str, typer.Option("--dies", help="Dies of reticle size in a package.", metavar="N")] = "1",
+    chips: Annotated[str, typer.Option("--chips", help="Chips that train together.", metavar="N")] = "1024",
+    context: Annotated[str, typer.Option("--context", help="Tokens in front of each decoded one.", metavar="N")] = "8192",
+    compare: Annotated[str, typer.Option("--compare", help="Parts to stand beside.", metavar="CHIP,...")] = "H20",
+    json: Json = False,
+) -> None:  # fmt: skip
+    """Find the best chip that needs no licence, and how far each line since 2022 moves training or decoding."""
+    from cutline.cli import screen, show_design
+    from cutline.plan.design import design as best_below
+
+    asked = asked_of(to, hq, parent_hq, "US", on, known, layer, reform, None, None, False, "0")
+    what, _, name = goal.strip().partition(" ")
+    if what not in ("train", "decode") or not name.strip():
+        raise CutlineError(f"--for must be 'train MODEL' or 'decode MODEL'; got '{goal}'")
+    model = inputs.model_named(name.strip())
+    with screen.progress("designs") as tick:
+        answer = best_below(
+            model, what, like=like, dies=inputs.whole(dies, "--dies", 64), chips=inputs.whole(chips, "--chips", inputs.MOST_CHIPS),
+            context=float(inputs.whole(context, "--context")), compare=tuple(inputs.names(compare, "--compare")), progress=tick, **asked,
+        )  # fmt: skip
+    if json:
+        screen.print_json(answer)
+        return
+    show_design.design(answer)
+
+
 def day(text: str, option: str) -> date:
     """Read a day written as YYYY-MM-DD.
 

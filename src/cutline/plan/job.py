@@ -87,7 +87,7 @@ def batch_for(tokens_per_step: float, seq: int, chips: int) -> int:
 
 def job(
     model: Model,
-    on: str,
+    on: str | Group,
     tokens: float | None = None,
     seq: int | None = None,
     batch_tokens: float | None = None,
@@ -110,6 +110,8 @@ def job(
 
     Parameters
     ----------
+    on : str or Group
+        The fleet in words, or chips that the catalogue may not know.
     framework : str, optional
         Whose strategies are legal; what the stack's own framework offers unless given.
     imbalance, capacity : float, optional
@@ -132,7 +134,7 @@ def job(
     )
     if money not in ("rent", "own"):
         raise CutlineError(f"money must be rent or own; got '{money}'")
-    group = one_group(fleet(on))
+    group = on if isinstance(on, Group) else one_group(fleet(on))
     seq, shot = _sequence(model, seq, clip, assumed)
     if clips is not None:
         if shot is None:
