@@ -78,11 +78,7 @@ def test_command_answers_within_100_columns(cli, words):
     code, out, err = cli(*words)
     assert (code, err) == (0, "")
     assert f"cutline {__version__}, facts of {data_version}" in out
-    assert (
-        "not legal advice" in out.casefold().replace("\n", " ").replace("  ", " ")
-        or "nothing" in out
-        or "No chip" in out
-    )
+    assert "not legal advice" in " ".join(out.casefold().split())
     assert not [row for row in out.splitlines() if len(row) > 100 and "http" not in row]
     assert "…" not in out, "a cell was cut"
 
@@ -149,7 +145,6 @@ def test_a_file_of_chips_is_screened_row_by_row(cli, tmp_path):
         "three": ("undetermined", None),
         "four": ("none", True),
     }
-    assert "4 parts" not in cli("rule", path, "--to", "CN")[1] or True
     peaks = tmp_path / "peaks.csv"
     peaks.write_text("name,fp16_tflop_per_s,fp16_sparse_tflop_per_s,die_area_mm2,planar\nx,148,296,814,\ny,148,,,yes\n")
     rows = json.loads(cli("rule", peaks, "--to", "CN", "--on", "2024-06-01", "--json")[1])["rows"]
@@ -200,7 +195,7 @@ def test_rules_name_every_act_and_the_reforms(cli):
         (["rule", "H20", "--to", "CN", "--designer", "me"], "designer must be one of approved, authorised, other; got 'me'"),
         (["rules", "--kind", "decree"], "--kind must be one of"),
         (["design", "--to", "CN", "--for", "llama-3-8b"], "--for must be 'train MODEL' or 'decode MODEL'; got 'llama-3-8b'"),
-        (["design", "--to", "CN", "--for", "train llama-3-8b", "--like", "RTX-4090"], "memory of RTX-4090 is GDDR6X; a design needs one of"),
+        (["design", "--to", "CN", "--for", "train llama-3-8b", "--like", "RTX-4090"], "memory of RTX-4090 is not known; a design needs one of"),
         (["design", "--to", "CN", "--for", "train llama-3-8b", "--dies", "0"], "--dies must be above 0"),
     ],
     ids=lambda v: " ".join(v[-2:]) if isinstance(v, list) else None,
@@ -298,6 +293,6 @@ def test_decoding_reads_weights_and_keys_at_the_memory_rate():
     assert fast.tokens_per_s_per_chip < double.tokens_per_s_per_chip <= 2 * fast.tokens_per_s_per_chip
     longer = decode(j.model, j.rates, j.constants, 32768)
     assert longer.tokens_per_s_per_chip < fast.tokens_per_s_per_chip and fast.step_s <= 0.05
-    assert decode(j.model, j.rates.replace(memory_bytes=1e9), j.constants, 8192).tokens_per_s_per_chip == 0
+    assert decode(j.model, j.rates.replace(memory_bytes=1e8), j.constants, 8192).tokens_per_s_per_chip == 0
     assert kv_bytes_per_token(model("llama-3-8b"), 1) == 2 * 2 * 8 * 128 * 32
     assert kv_bytes_per_token(model("deepseek-v3"), 1) == 2 * 576 * 61

@@ -22,6 +22,7 @@ def design(answer: Answer) -> None:
     screen.line()
     if best is None:
         screen.line(f"No chip that could {doing} is free of a licence {place}.", "bold")
+        screen.line("Not legal advice.")
         screen.line(words.version(), "dim")
         return
     screen.line(f"Best chip to {doing} that needs no licence {place}:", "bold")
