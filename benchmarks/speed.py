@@ -66,6 +66,35 @@ def load_tables() -> None:
         reader.table(name)
 
 
+def law() -> dict[str, float]:
+    """Return how fast imagined chips are judged: all at once, and the ratio to one verdict after another."""
+    from datetime import date
+
+    from cutline.law.limits import Items
+    from cutline.law.measures import imagined
+    from cutline.law.screen import every_part, screen, screen_parts
+    from cutline.law.verdict import rule
+
+    n, rng, on = 1_000_000, np.random.default_rng(0), date(2026, 6, 1)
+    items = Items(
+        rng.uniform(100, 20000, n), rng.uniform(50, 1700, n), rng.uniform(32, 2000, n), rng.uniform(100, 8000, n), rng.random(n) < 0.8
+    )  # fmt: skip
+    at_once, _ = cpu_s(lambda: screen(items, "CN", on=on, maker="NVIDIA"))
+    few = [
+        imagined(tpp=round(float(items.tpp[i]), 2), die_area=round(float(items.area_mm2[i]), 2), memory_bandwidth=100, io_bandwidth=64)
+        for i in range(100)
+    ]  # fmt: skip
+    one_by_one, _ = cpu_s(lambda: [rule(p, "CN", on=on) for p in few], repeats=1)
+    parts = every_part()
+    catalogue, _ = cpu_s(lambda: screen_parts(parts, "CN", on=on))
+    return {
+        "law_chips_per_cpu_s": n / at_once,
+        "law_million_chips_cpu_s": at_once,
+        "law_ratio_to_one_by_one": (one_by_one / len(few)) / (at_once / n),
+        "law_catalogue_cpu_s": catalogue,
+    }
+
+
 def measure() -> dict[str, float]:
     """Return all figures."""
     out: dict[str, float] = {}
@@ -91,6 +120,7 @@ def measure() -> dict[str, float]:
     one_by_one, _ = cpu_s(lambda: loop(j, sample), repeats=1)
     at_once, _ = cpu_s(lambda: estimate(j.shape, j.rates, j.constants, table))
     out["ratio_to_row_by_row"] = (one_by_one / len(sample)) / (at_once / len(table))
+    out |= law()
     out["load_all_tables_cpu_s"], _ = cpu_s(load_tables)
     out["help_s"] = command_s("--help")
     out["plan_demo_s"] = command_s("plan", DEMO[0], "--on", DEMO[1], "--tokens", "1.4T")

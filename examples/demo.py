@@ -1,4 +1,4 @@
-"""What does the limit cost? One published run, then the same job on the chips that the limits leave.
+"""What does the limit cost? One published run, the same job on the chips that the limits leave, and when those could be sold.
 
 make demo
 """
@@ -8,6 +8,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
+NAMES = {
+    "presumption of denial": "licence, denial",
+    "not published": "licence, by letter",
+    "case-by-case": "licence, case by case",
+}
 MODEL, TOKENS = "llama-65b", "1.4T"
 
 
@@ -40,6 +45,23 @@ def main() -> None:
         "\n  The A800 keeps the A100's compute and loses a third of its link: a good plan hides nearly all of that."
         "\n  The H20 keeps link and memory and loses half of the compute: no plan can hide that."
     )
+    allowed()
+
+
+def allowed() -> None:
+    """Show whether the same parts could go to China, before and after each rule."""
+    from datetime import date
+
+    from cutline.law.measures import chip
+    from cutline.law.verdict import rule
+
+    days = ("2022-11-01", "2023-12-01", "2025-05-01", "2026-06-01")
+    print("\nMay they go to China? (`cutline rule` says why; not legal advice)\n")
+    print(f"  {'chip':20s}" + "".join(f"{d:>24s}" for d in days))
+    for name in ("A100-SXM-80GB", "A800-SXM-80GB", "H20"):
+        answers = [rule(chip(name), "CN", on=date.fromisoformat(d)) for d in days]
+        said = [a["policy"] if a["licence_required"] else "free" for a in answers]
+        print(f"  {name:20s}" + "".join(f"{NAMES.get(s, s):>24s}" for s in said))
 
 
 if __name__ == "__main__":

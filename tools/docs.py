@@ -22,6 +22,8 @@ from typing import Any
 
 import numpy as np
 
+import docs_rules
+
 ROOT = Path(__file__).resolve().parent.parent
 OUTSIDE = ROOT.parent / "shared" / "data" / "training_measured.csv"
 PART = re.compile(r"<!-- (run|table): (.+?) -->\n(.*?)<!-- end -->", re.S)
@@ -310,7 +312,9 @@ def catalogue_table() -> str:
 
 def commands_table() -> str:
     """Return the help of every command."""
-    names = ("", "plan", "estimate", "chips", "chip", "models", "model", "accuracy", "calibrate")
+    names = (
+        "", "plan", "estimate", "rule", "rules", "line", "design", "chips", "chip", "models", "model", "accuracy", "calibrate",
+    )  # fmt: skip
     return "\n\n".join(
         f"```console\n$ cutline {n + ' ' if n else ''}--help\n{run(['cutline', *([n] if n else []), '--help'])}```"
         for n in names
@@ -328,7 +332,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "constants": constants_table,
     "catalogue": catalogue_table,
     "commands": commands_table,
-}
+} | docs_rules.TABLES
 NEEDS_OUTSIDE = {"accuracy", "misses", "skipped", "picked", "rank"}
 
 
@@ -412,6 +416,8 @@ def main() -> int:
             stale.append(page.relative_to(ROOT).as_posix())
             if not check:
                 page.write_text(new, encoding="utf-8")
+    if not check:
+        docs_rules.picture()
     if not check and OUTSIDE.exists():
         with contextlib.redirect_stderr(io.StringIO()):
             picture()

@@ -1,6 +1,6 @@
-"""Cutline: AI under chip limits, from a chip's data sheet to the days of a run."""
+"""Cutline: AI under chip limits, from a chip's data sheet to what the law allows and what a run takes."""
 
 from cutline.facts import DATA_VERSION as data_version
 
 __all__ = ["__version__", "data_version"]
-__version__ = "0.2.0"
+__version__ = "0.3.0"

@@ -1,8 +1,8 @@
-"""The command line: reads words, asks `plan` and `facts`, prints the answer as text or as JSON.
+"""The command line: reads words, asks `plan`, `law` and `facts`, prints the answer as text or as JSON.
 
-Nothing is computed here. `app` lists the commands; `planning`, `catalogue` and `measuring` hold one function
+Nothing is computed here. `app` lists the commands; `planning`, `ruling`, `catalogue` and `measuring` hold one function
 per command; `inputs` turns words into arguments; `show_*` lay out answers; `words` and `screen` write numbers
-and lines. Imports `plan`, `formats`, `facts` and `core`, all but `core` inside the commands, so that
+and lines. Imports `plan`, `law`, `formats`, `facts` and `core`, all but `core` inside the commands, so that
 `cutline --help` loads neither numpy nor scipy. Nothing imports this package.
 """
 

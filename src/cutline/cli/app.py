@@ -43,7 +43,8 @@ def cutline(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
     ] = False,
 ) -> None:
-    """AI training under chip limits: days, memory, energy and money of a run, every input with its source.
+    """AI under chip limits: what the law of a day allows, and what a run takes, every input with its source.
 
     Start with: cutline plan llama-65b --on "2048 x A100-SXM-80GB" --tokens 1.4T
+    or with:    cutline rule H20 --to CN --on 2025-05-01
     """

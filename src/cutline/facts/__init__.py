@@ -1,4 +1,4 @@
-"""The only room that opens data files: reader, sources, and the records Chip, Model, Measurement.
+"""The only room that opens data files: reader, sources, and the records Chip, Model, Measurement, and the dated rows of the export rules.
 
 Imports: core. Hands on: records whose every number is a claim with a source.
 """

@@ -115,7 +115,7 @@ def _verdict(part: Part, parties: Parties, day: Day, form: str) -> dict[str, Any
         "flips": flips(rows, outcomes, which, part, tests, parties, day),
         "basis": basis(day, part, sure, maybe, tuple(t for t in tests if _applies(t, part)), reasons, free),
         "beside": [_row(day, b, id=b.id, kind=b.kind) for b in free.beside],
-        "warnings": _warnings(part, day, free, required),
+        "warnings": _warnings(part, day, free, required, {c for t in shown for c in _columns(t)}),
     }
     return answer
 
@@ -408,7 +408,7 @@ def _said(parties: Parties) -> dict[str, Any]:
     return {k: v for k, v in said.items() if v}
 
 
-def _warnings(part: Part, day: Day, found: Licence, required: bool | None) -> list[str]:
+def _warnings(part: Part, day: Day, found: Licence, required: bool | None, used: set[str]) -> list[str]:
     """Return what a reader must know beside the verdict."""
     said = [NOT_ADVICE, *part.notes]
     low = [row for row, _ in found.reasons if day.confidence(row) == "low"]
@@ -416,7 +416,7 @@ def _warnings(part: Part, day: Day, found: Licence, required: bool | None) -> li
         said.append(f"low confidence: {row.id}: {row.note or day.act(row).cited}")
     guessed = [
         f"{QUANTITIES[n].split(',')[0]} ({c.note})"
-        for n, m in part.measures.items() for c in m.claims if c.source.id == "guess" and n != "interconnect_gb_per_s"
+        for n, m in part.measures.items() for c in m.claims if c.source.id == "guess" and n in used
     ]  # fmt: skip
     if guessed:
         said.append(f"guessed, not sourced: {', '.join(guessed)}")
