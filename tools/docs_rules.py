@@ -11,7 +11,8 @@ import numpy as np
 from cutline.facts import law
 from cutline.law.limits import Items
 from cutline.law.measures import chip
-from cutline.law.screen import screen
+from cutline.law.screen import every_part, screen
+from cutline.law.verdict import rule
 
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED = ROOT / "tests" / "golden" / "law_published.csv"
@@ -68,6 +69,30 @@ def read_table() -> str:
             f"| {kind} | {len(mine)} | " + " | ".join(str(sum(a.read == r for a in mine)) for r in law.READ) + " |"
         )
     return "\n".join(said)
+
+
+def open_table() -> str:
+    """Return which parts cannot be judged for China on one day, and what is missing."""
+    on = date(2026, 6, 1)
+    found: dict[str, list[str]] = {}
+    parts = every_part()
+    for part in parts:
+        if rule(part, "CN", on=on)["licence_required"] is None:
+            names = {
+                "tpp": "peak rate",
+                "area_mm2": "die area",
+                "memory_gb_per_s": "memory rate",
+                "io_gb_per_s": "links",
+            }
+            missing = [w for k, w in names.items() if not part.measures[k].exact]
+            missing += ["marketing"] if part.datacenter is None else []
+            missing += ["bit length of TF32"] if part.measures["tpp"].open else []
+            found.setdefault(", ".join(missing), []).append(part.name)
+    said = [
+        f"For China on {on}, {sum(map(len, found.values()))} of {len(parts)} parts are open. A fact that would settle one is welcome "
+        "([docs/data.md](data.md) says how to add it):", "", "| not known | parts |", "|---|---|",
+    ]  # fmt: skip
+    return "\n".join([*said, *(f"| {what} | {', '.join(names)} |" for what, names in sorted(found.items()))])
 
 
 def picture() -> None:
@@ -134,4 +159,9 @@ def picture() -> None:
     figure.savefig(ROOT / "docs" / "lines.svg", metadata={"Date": None})
 
 
-TABLES = {"published-rules": published_table, "rule-parameters": parameters_table, "rule-acts": read_table}
+TABLES = {
+    "open-parts": open_table,
+    "published-rules": published_table,
+    "rule-parameters": parameters_table,
+    "rule-acts": read_table,
+}

@@ -128,11 +128,18 @@ def _margins(answer: Answer) -> None:
         m = deciding(bounds)
         has = number(m["value"]) if m["value"] is not None else f"{number(m['low'])} to {number(m['high'])}"
         mark = "meets" if test in answer["paragraphs"] else ""
-        rows.append(
-            [test, limits(bounds), f"{SHORT.get(m['quantity'], m['quantity'])} {has}", percent(m["margin"]), mark]
-        )
+        rows.append([test, limits(bounds), f"{SHORT.get(m['quantity'], m['quantity'])} {has}", margin(m), mark])
     if rows:
         screen.columns(["test", "asks", "what decides", "margin", ""], rows, right=(3,))
+
+
+def margin(m: Answer) -> str:
+    """Write how far above its limit an item lies; of an interval only whether all of it lies above or below."""
+    if m["margin"] is None and m["low"] >= m["limit"]:
+        return "above"
+    if m["margin"] is None and m["high"] is not None and m["high"] < m["limit"]:
+        return "below"
+    return percent(m["margin"])
 
 
 def percent(margin: float | None) -> str:

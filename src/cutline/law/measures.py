@@ -27,6 +27,9 @@ NPU_BITS = 8
 PLANAR_NM = 20
 """Logic at 20 nm and above is planar, but for Intel's 22 nm; below it is FinFET or gate-all-around."""
 OPEN_END = None
+SMALL = ("phone", "laptop", "edge")
+SMALL_IO = Decimal(512)
+"""Chips of phones, laptops and edge boards have no links of their own, and fewer lanes than 64 of PCIe 5 (guess)."""
 WORKSTATION = "sold for workstations"
 QUANTITIES = {
     "tpp": "TPP",
@@ -125,6 +128,10 @@ def chip(name: str) -> Part:
         return _stack(name, best, text)
     tpp, tops = _tpp(name, facts)
     io, interconnect = _links(best, text.get("topology", ""))
+    if io.high is None and text.get("segment") in SMALL:
+        io = replace(
+            io, high=SMALL_IO, says=f"not known; below {SMALL_IO} GB/s, as fewer than 64 lanes of PCIe 5 (guess)"
+        )
     memory = best.get(("memory_rate", ""))
     dram = _measure(memory, "1e9", facts.get(("memory_rate", ""), [])) if memory else UNKNOWN
     if "SRAM" in text.get("memory_type", ""):

@@ -282,9 +282,14 @@ def deciding(bounds: list[dict[str, Any]]) -> dict[str, Any]:
     """
 
     def slack(m: dict[str, Any]) -> float:
-        if m["margin"] is None:
+        upper = "<" in m["asks"]
+        if m["low"] >= m["limit"]:
+            beyond = m["low"] / m["limit"] - 1
+        elif m["high"] is not None and m["high"] < m["limit"]:
+            beyond = m["high"] / m["limit"] - 1
+        else:
             return -1e9  # open: nothing else decides
-        return float(-m["margin"] if "<" in m["asks"] else m["margin"])
+        return -beyond if upper else beyond
 
     return min(bounds, key=slack)
 
