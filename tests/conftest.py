@@ -1,4 +1,4 @@
-"""What several test files share: the `--regen` option, repeatable Hypothesis, and one small job."""
+"""What several test files share: the `--regen` option, repeatable Hypothesis, the command line, and one small job."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import settings
 
+from cutline.cli import main
 from cutline.facts.models import model
 from cutline.plan.columns import Constants, Rates, Shape
 from cutline.plan.job import job
@@ -50,3 +51,15 @@ def tight():
     """A 65B model on 64 H100: most splits do not fit."""
     j = job(model("llama-65b"), "64 x H100-SXM-80GB", seq=2048, global_batch=256, stack=STACKS["torchtitan"])
     return Case(j.shape, j.rates, j.constants, j.space)
+
+
+@pytest.fixture
+def cli(capsys):
+    """Run one command; return (exit code, stdout, stderr)."""
+
+    def call(*words):
+        code = main([str(w) for w in words])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call

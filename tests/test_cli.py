@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cutline import __version__, data_version
-from cutline.cli import catalogue, main, measuring, screen, show_plan
+from cutline.cli import catalogue, measuring, screen, show_plan
 from cutline.cli.words import counted
 from cutline.core.errors import CutlineError
 from cutline.facts.models import model
@@ -26,18 +26,6 @@ COMMANDS = ("plan", "estimate", "chips", "chip", "models", "model", "accuracy", 
 BESIDE = {"sizing": None, "compare": [], "ramp": None, "precision_effect": None, "sampling": None}
 """What `plan` adds to the answer of `run.plan`, where nobody asks for it."""
 STACK = 'name = "mine"\nbase = "torchtitan"\ncalibrated_on = []\n\n[multipliers]\ncompute = 1.25\n'
-
-
-@pytest.fixture
-def cli(capsys):
-    """Run one command; return (exit code, stdout, stderr)."""
-
-    def call(*words):
-        code = main([str(w) for w in words])
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
 
 
 @pytest.fixture(scope="session")

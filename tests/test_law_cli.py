@@ -8,7 +8,7 @@ from datetime import date
 import pytest
 
 from cutline import __version__, data_version
-from cutline.cli import main, ruling
+from cutline.cli import ruling
 from cutline.facts import law
 from cutline.facts.chips import chip as catalogue
 from cutline.facts.models import model
@@ -30,18 +30,6 @@ KEYS = {
     "meets", "paragraphs", "eccn_candidates", "licence_required", "policy", "exceptions", "conditions", "margins", "flips", "basis",
     "layer", "warnings",
 }  # fmt: skip
-
-
-@pytest.fixture
-def cli(capsys):
-    """Run one command; return (exit code, stdout, stderr)."""
-
-    def call(*words):
-        code = main([str(w) for w in words])
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
 
 
 def plain(answer):

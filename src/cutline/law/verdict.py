@@ -289,7 +289,7 @@ def deciding(bounds: list[dict[str, Any]]) -> dict[str, Any]:
             beyond = m["high"] / m["limit"] - 1
         else:
             return -1e9  # open: nothing else decides
-        return -beyond if upper else beyond
+        return float(-beyond if upper else beyond)
 
     return min(bounds, key=slack)
 
