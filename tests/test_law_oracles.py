@@ -68,8 +68,10 @@ def test_published_status_is_reproduced_or_listed(row):
 
 @pytest.mark.parametrize("row", [r for r in ROWS if r["kind"] == "tpp"], ids=lambda r: r["chip"])
 def test_published_tpp_is_reproduced_or_listed(row):
-    tpp = chip(row["chip"]).measures["tpp"]
-    found = abs(float(tpp.low) / float(row["says"]) - 1) < 0.01
+    part = chip(row["chip"])
+    tpp = part.measures["tpp"]
+    read = [tpp.low, *(m["tpp"].low for _, m in part.readings)]  # a card of several packages is read both ways
+    found = any(abs(float(value) / float(row["says"]) - 1) < 0.01 for value in read)
     assert found != bool(row["why_not"]), row["why_not"] or f"{float(tpp.low):,.0f} against {row['says']}: {tpp.says}"
 
 

@@ -116,11 +116,17 @@ class Dated:
 
 @dataclass(frozen=True)
 class Where(Dated):
-    """A row that applies to places: those in `to` but not in `but`, of the parties named by `party`."""
+    """A row that applies to places: those in `to` but not in `but`, of the parties named by `party`.
+
+    With `seat`, headquarters and ultimate parent must be in these places, as far as they are known; with `seated`, one
+    of them must be known.
+    """
 
     to: tuple[str, ...] = ()
     but: tuple[str, ...] = ()
     party: str = "destination"
+    seat: tuple[str, ...] = ()
+    seated: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -140,6 +146,7 @@ class Requirement(Where):
 
     kind: str = "list"
     items: tuple[str, ...] = ()
+    never: tuple[str, ...] = ()
     datacenter: bool | None = None
     makers: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
@@ -161,23 +168,31 @@ class Relief(Where):
 
 @dataclass(frozen=True)
 class Policy(Where):
-    """How an application is reviewed: the first row that applies to a requirement counts."""
+    """How an application is reviewed: the first row that applies to a requirement counts.
+
+    `items` asks for one of them, `also` for another one beside it, `never` for none. `sold_by` asks for parts that were
+    sold in the United States by that day, `released_from` for parts that came out on it or later.
+    """
 
     requirements: tuple[str, ...] = ()
     items: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+    never: tuple[str, ...] = ()
     datacenter: bool | None = None
     origin: tuple[str, ...] = ()
-    sold_in_us: bool | None = None
     sold_by: date | None = None
+    released_from: date | None = None
     policy: str = ""
     conditions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Group(Dated):
-    """Members of a country group from a day on, as ISO 3166-1 alpha-2 codes."""
+    """Members of a country group from a day on, as ISO 3166-1 alpha-2 codes, or the groups in `plus` less those in `minus`."""
 
     members: tuple[str, ...] = ()
+    plus: tuple[str, ...] = ()
+    minus: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -387,14 +402,15 @@ def _check(table: str, row: Dated, instruments: dict[str, Instrument], known: di
             raise CutlineError(f"{what}: source '{source}' is not an [[instrument]]")
     if row.until is not None and (row.until < row.start or (row.until == row.start and not row.ended_by)):
         raise CutlineError(f"{what}: until {row.until} must be after from {row.start}")
-    places = (*getattr(row, "to", ()), *getattr(row, "but", ()), *getattr(row, "origin", ()))
-    for place in (*places, *getattr(row, "members", ())):
+    for place in (
+        p for key in ("to", "but", "seat", "origin", "members", "plus", "minus") for p in getattr(row, key, ())
+    ):
         if place not in known["group"]:
             raise CutlineError(f"{what}: '{place}' is neither a country code nor a [[group]]")
     for test in (*getattr(row, "unless", ()),):
         if test not in known["test"]:
             raise CutlineError(f"{what}: no [[test]] is called '{test}'")
-    for item in (*getattr(row, "items", ()), *getattr(row, "never", ())):
+    for item in (i for key in ("items", "also", "never") for i in getattr(row, key, ())):
         if item != "*" and not any(t == item or t.startswith(item) for t in known["test"]):
             raise CutlineError(f"{what}: no [[test]] begins with '{item}'")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -19,8 +19,6 @@ from cutline.law.limits import COLUMN, RATIO, Items
 from cutline.law.measures import QUANTITIES, Measure, Part
 
 NUMBERS = tuple(QUANTITIES)
-FAR = Decimal(1_000_000_000)
-"""Stands for an interval without an end."""
 
 
 class Stretch(NamedTuple):
@@ -52,6 +50,18 @@ def cases(part: Part, tests: Iterable[Test]) -> Cases:
         Those in force; their limits say where stretches end.
     """
     tests = list(tests)
+    variants = [part, *(replace(part, measures=m, readings=()) for _, m in part.readings)]
+    parts = [_rows(variant, tests) for variant in variants]
+    if len(parts) == 1:
+        return parts[0]
+    said = ["by package", *(why for why, _ in part.readings)]
+    which = np.repeat(np.arange(len(parts)), [len(p.items) for p in parts])
+    stretches = {"reading": tuple(Stretch(Decimal(n), Decimal(n), Decimal(n), why) for n, why in enumerate(said))}
+    return Cases(Items.concat([p.items for p in parts]), stretches, {"reading": which})
+
+
+def _rows(part: Part, tests: list[Test]) -> Cases:
+    """Return the rows of one way to read a part."""
     choices: dict[str, tuple[Stretch, ...]] = {}
     for name in NUMBERS:
         measure = part.measures.get(name)
@@ -78,12 +88,16 @@ def _stretches(
     if measure.exact:
         found = [Stretch(measure.low, measure.low, measure.low, measure.says)]
     else:
-        ends = sorted({e for e in _edges(name, part, tests, before) if measure.low < e < (measure.high or FAR)})
-        found = []
-        lows = [measure.low, *ends]
-        for low, high in zip(lows, [*ends, measure.high], strict=True):
-            middle = (low + high) / 2 if high is not None else max(2 * low, low + 1)
-            found.append(Stretch(low, high, Decimal(f"{middle:.12g}")))
+        low, high = measure.low, measure.high
+        inside = {e for e in _edges(name, part, tests, before) if low < e and (high is None or e < high)}
+        ends = sorted(inside | ({low} if low else set()) | ({high} if high is not None else set()))
+        found = [] if low else [Stretch(low, ends[0] if ends else None, ends[0] / 2 if ends else Decimal(1))]
+        for place, end in enumerate(ends):
+            found.append(Stretch(end, end, end))  # an interval holds its ends, and limits lie on ends
+            after = ends[place + 1] if place + 1 < len(ends) else None
+            if after is not None or high is None:
+                middle = 2 * end if after is None else (end + after) / 2
+                found.append(Stretch(end, after, Decimal(f"{middle:.12g}")))
     return (*found, *(Stretch(value, value, value, says) for value, says in measure.open))
 
 

@@ -68,6 +68,9 @@ class Day:
 
     def covers(self, row: Where, parties: Parties) -> str:
         """Return which party brings a row into play, as words; empty if none does."""
+        seats = [c for c in (parties.headquarters, parties.parent) if c]
+        if row.seat and (not all(self.among(row.seat, c) for c in seats) or (row.seated and not seats)):
+            return ""
         seen = {
             "destination": [("destination", parties.destination)],
             "headquarters": [("headquarters", parties.headquarters), ("ultimate parent", parties.parent)],
@@ -75,17 +78,18 @@ class Day:
         asked = ("destination", "headquarters") if row.party == "either" else (row.party,)
         for party in asked:
             for what, code in seen[party]:
-                if code and self.within(row, code):
+                if code and (not row.to or self.among(row.to, code)) and not self.among(row.but, code):
                     return f"{what} {code}"
         return ""
 
-    def within(self, row: Where, code: str) -> bool:
-        """Return whether a place is among those that a row names."""
-        if not row.to:
-            return True
+    def among(self, groups: tuple[str, ...], code: str) -> bool:
+        """Return whether a place is in one of some groups; `world` is all but the United States."""
         code = self.country(code)
-        inside = any(code in self.group(g) or (g == "world" and code != "US") for g in row.to)
-        return inside and not any(code in self.group(g) for g in row.but)
+        return any(code in self.group(g) or (g == "world" and not self.at_home(code)) for g in groups)
+
+    def at_home(self, code: str) -> bool:
+        """Return whether a place is part of the United States, to which nothing is exported."""
+        return code in self.group("US")
 
     def newest(self) -> date:
         """Return the day of the newest thing read of this layer."""
@@ -106,7 +110,12 @@ def _rows(day: Day, table: str) -> tuple[Any, ...]:
 
 @functools.lru_cache(maxsize=512)
 def _groups(day: Day) -> dict[str, frozenset[str]]:
-    return {g.id: frozenset(g.members) for g in _rows(day, "group")}
+    rows = _rows(day, "group")
+    found = {g.id: frozenset(g.members) for g in rows if not g.plus}
+    for g in rows:
+        if g.plus:
+            found[g.id] = frozenset().union(*(found[p] for p in g.plus)).difference(*(found[m] for m in g.minus))
+    return found
 
 
 def first_day() -> date:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from decimal import Decimal
 from fnmatch import fnmatch
 from typing import Any
@@ -15,7 +16,7 @@ STRICT = (
     "policy of denial", "presumption of denial", "case-by-case", "not published", "presumption of approval",
 )  # fmt: skip
 """Review policies, strictest first. What is not published could be anything, so it stands above approval."""
-NO_EXCEPTION = "a licence exception does not lift a {kind}"
+UNKNOWN = "not published"
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,14 @@ class Subject:
     maker_country: str = ""
     sold_in_us: bool | None = None
     released: str = ""
-    """YYYY, YYYY-MM or YYYY-MM-DD"""
+    """YYYY, YYYY-MM or YYYY-MM-DD; empty if not known"""
+
+    def out_by(self, day: date) -> bool | None:
+        """Return whether it was released by a day; None if that is not known."""
+        known = day.isoformat()[: len(self.released)]
+        if not self.released or (self.released == known and len(self.released) < 10):
+            return None
+        return self.released <= day.isoformat()
 
 
 @dataclass(frozen=True)
@@ -60,7 +68,7 @@ def _asks(row: Requirement, day: Day, parties: Parties, subject: Subject, met: f
     if row.makers and subject.maker not in row.makers:
         return ""
     named = any(fnmatch(subject.name, p) for p in row.parts)
-    if not (named or touches(row.items, met)) or not _same(row, datacenter):
+    if not (named or touches(row.items, met)) or touches(row.never, met) or not _same(row, datacenter):
         return ""
     if row.end_use and row.end_use != parties.end_use:
         return ""
@@ -87,6 +95,8 @@ def licence(day: Day, parties: Parties, subject: Subject, met: frozenset[str], d
     datacenter : bool
         Designed or marketed for data centres.
     """
+    if day.at_home(parties.destination):
+        return Licence(False)
     beside = tuple(row for row in day.rows("beside") if _beside(row, day, parties, subject, met))
     reasons = []
     for row in day.rows("requirement"):
@@ -98,23 +108,32 @@ def licence(day: Day, parties: Parties, subject: Subject, met: frozenset[str], d
     exceptions, spared = _reliefs(day, parties, met, datacenter, [row for row, _ in reasons])
     if spared is not None:
         return Licence(False, tuple(reasons), (), spared, beside=beside)
-    policies = [p for row, _ in reasons if (p := _policy(row, day, parties, subject, met, datacenter)) is not None]
-    said = sorted({p.policy for p in policies}, key=STRICT.index)
-    strictest = said[0] if said else "not published"
-    found = tuple(dict.fromkeys(p for p in policies if p.policy == strictest))
-    rows: list[Policy | Relief] = [*found, *exceptions]
-    conditions = [c for row in rows for c in _conditions(row, subject)]
+    reviews = [_policies(row, day, parties, subject, met, datacenter) for row, _ in reasons]
+    said = [[p.policy for p in found] or [UNKNOWN] for found in reviews]
+    strictest = min(said, key=lambda policies: [STRICT.index(p) for p in policies])
+    rows: list[Policy | Relief] = [
+        p for policies, found in zip(said, reviews, strict=True) if policies == strictest for p in found
+    ]
+    conditions = [c for row in (*rows, *exceptions) for c in _conditions(row)]
+    days = {p.sold_by for found in reviews if len(found) > 1 for p in found if p.sold_by is not None}
+    conditions += [
+        f"whether it was commercially available in the United States by {d} decides, and is not known here"
+        for d in days
+    ]
+    if UNKNOWN not in strictest:
+        unknown = [row.id for (row, _), policies in zip(reasons, said, strict=True) if UNKNOWN in policies]
+        conditions += [
+            f"{name}: ask for a licence as well, whose review is not published" for name in dict.fromkeys(unknown)
+        ]
     return Licence(
-        True, tuple(reasons), exceptions, None, strictest, found, tuple(dict.fromkeys(conditions)), beside
+        True, tuple(reasons), exceptions, None, " or ".join(dict.fromkeys(strictest)), tuple(dict.fromkeys(rows)),  # type: ignore[arg-type]
+        tuple(dict.fromkeys(conditions)), beside,
     )  # fmt: skip
 
 
-def _conditions(row: Policy | Relief, subject: Subject) -> list[str]:
+def _conditions(row: Policy | Relief) -> list[str]:
     """Return the conditions of a row, those of an exception with its name."""
-    if isinstance(row, Relief):
-        return [f"{row.id}: {c}" for c in row.conditions]
-    unknown = ["whether it was commercially available in the United States is not known here"]
-    return [*row.conditions, *(unknown if row.sold_in_us and subject.sold_in_us is None else [])]
+    return [f"{row.id}: {c}" for c in row.conditions] if isinstance(row, Relief) else list(row.conditions)
 
 
 def _reliefs(
@@ -141,24 +160,30 @@ def _reliefs(
     return tuple(found), None
 
 
-def _policy(
+def _policies(
     row: Requirement, day: Day, parties: Parties, subject: Subject, met: frozenset[str], datacenter: bool
-) -> Policy | None:
-    """Return the first review policy that applies to a requirement."""
+) -> tuple[Policy, ...]:
+    """Return the first review policy that applies to a requirement, strictest first if a missing fact leaves two."""
+    maybe: tuple[Policy, ...] = ()
     for policy in day.rows("policy"):
         if policy.requirements and not any(w == row.kind or row.id.startswith(w) for w in policy.requirements):
             continue
-        if (policy.items and not touches(policy.items, met)) or not _same(policy, datacenter):
+        if not _same(policy, datacenter) or not day.covers(policy, parties):
+            continue
+        if any(i and not touches(i, met) for i in (policy.items, policy.also)) or touches(policy.never, met):
             continue
         if policy.origin and parties.origin not in policy.origin:
             continue
-        if policy.sold_in_us is not None and subject.sold_in_us not in (None, policy.sold_in_us):
+        if policy.released_from is not None and subject.out_by(policy.released_from - timedelta(days=1)) is not False:
             continue
-        if policy.sold_by is not None and subject.released > policy.sold_by.isoformat():
-            continue
-        if day.covers(policy, parties):
-            return policy  # type: ignore[no-any-return]
-    return None
+        if policy.sold_by is None:
+            return tuple(sorted({policy, *maybe}, key=lambda p: STRICT.index(p.policy)))
+        out = subject.out_by(policy.sold_by)
+        if subject.sold_in_us and (out or not subject.released):
+            return (policy,)
+        if subject.sold_in_us is not False and out is not False:
+            maybe = (policy,)
+    return maybe
 
 
 def _beside(row: Any, day: Day, parties: Parties, subject: Subject, met: frozenset[str]) -> bool:

@@ -76,6 +76,8 @@ class Part:
     released: str = ""
     form: str = "chip"
     notes: tuple[str, ...] = field(default=())
+    readings: tuple[tuple[str, Mapping[str, Measure]], ...] = ()
+    """other ways to read the rule that change several quantities at once, each of which may count"""
 
     def changed(self, measures: Mapping[str, Measure], datacenter: bool | None = None) -> Part:
         """Return the part with quantities, or the flag, that a user gave in place of those of the catalogue."""
@@ -146,11 +148,31 @@ def chip(name: str) -> Part:
             f"{WORKSTATION}: whether it is marketed for data centres too decides; say --datacenter or --no-datacenter",
         )
     market = text.get("market", "")
-    sold = None if text.get("country") != "US" else market == ""
-    return Part(
+    sold = None if text.get("country") != "US" or market == "none" else market == ""
+    count = int(float(text.get("packages", "1")))
+    part = Part(
         name, measures, datacenter, text.get("maker", ""), text.get("country", ""), sold, text.get("released", ""), "chip",
         notes,
     )  # fmt: skip
+    return part if count == 1 else _by_package(part, count)
+
+
+def _by_package(card: Part, count: int) -> Part:
+    """Return a card of several packages: the rules speak of an integrated circuit, some read them up to the board."""
+
+    def share(m: Measure) -> Measure:
+        high = None if m.high is None else m.high / count
+        return Measure(m.low / count, high, f"{m.says}, on {count} packages", m.claims)
+
+    per_package = ("tpp", "area_mm2", "memory_gb_per_s", "tops")
+    own = {k: share(m) if k in per_package else m for k, m in card.measures.items()}
+    note = f"a card of {count} packages: measured by package, and as a whole as well"
+    return replace(
+        card,
+        measures=own,
+        readings=((f"the card as a whole, {count} packages", card.measures),),
+        notes=(*card.notes, note),
+    )
 
 
 def _stack(name: str, best: dict[tuple[str, str], Claim], text: dict[str, str]) -> Part:
@@ -214,6 +236,9 @@ def _area(facts: dict[tuple[str, str], list[Claim]]) -> tuple[Measure, tuple[str
     if size is not None and size >= PLANAR_NM and process is not None:
         return exactly(Decimal(0), f"planar process ({process.value}): no area counts", (process,)), ()
     found = facts.get(("die_area", ""), [])
+    most = facts.get(("die_area_most", ""), [])
+    if not found and most:
+        return Measure(Decimal(0), decimal(most[0], "1"), f"at most {most[0].printed}", (most[0],)), ()
     notes = () if size is not None or not found else ("process not known; its dies are counted as non-planar",)
     return (_measure(found[0], "1", found) if found else UNKNOWN), notes
 

@@ -71,7 +71,7 @@ def screen(
         required.append(answer.required)
         policy.append(answer.policy)
     return Screened(
-        np.array(meets)[which], np.array(required)[which], np.array(policy, dtype=f"U{max(map(len, STRICT))}")[which]
+        np.array(meets)[which], np.array(required)[which], np.array(policy, dtype=f"U{len(' or '.join(STRICT))}")[which]
     )
 
 

@@ -150,19 +150,23 @@ def _subject(part: Part) -> Subject:
     return Subject(part.name, part.maker, part.maker_country, part.sold_in_us, part.released)
 
 
+def _policies(found: Licence) -> list[str]:
+    """Return the review policies that are possible for one outcome, strictest first."""
+    return found.policy.split(" or ") if found.policy else []
+
+
 def _weight(outcome: dict[str, Any]) -> tuple[int, int]:
     """Return how strict an outcome is."""
     found: Licence = outcome["licence"]
-    place = STRICT.index(found.policy) if found.policy else len(STRICT)
-    return (int(found.required), -place)
+    return (int(found.required), -min((STRICT.index(p) for p in _policies(found)), default=len(STRICT)))
 
 
 def _policy(outcomes: list[dict[str, Any]], required: bool | None) -> str:
     """Return the review policy, or all that are possible."""
     if required is False:
         return "no licence required"
-    found = sorted({o["licence"].policy for o in outcomes if o["licence"].required}, key=STRICT.index)
-    return " or ".join(found)
+    found = {p for o in outcomes if o["licence"].required for p in _policies(o["licence"])}
+    return " or ".join(sorted(found, key=STRICT.index))
 
 
 def _exceptions(outcomes: list[dict[str, Any]]) -> list[str]:
