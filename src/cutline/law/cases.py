@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cutline.facts.law import Test
+from cutline.facts.law import Bound, Test
 from cutline.law.limits import COLUMN, RATIO, Items
 from cutline.law.measures import QUANTITIES, Measure, Part
 
@@ -61,37 +61,58 @@ def cases(part: Part, tests: Iterable[Test]) -> Cases:
 
 
 def _rows(part: Part, tests: list[Test]) -> Cases:
-    """Return the rows of one way to read a part."""
-    choices: dict[str, tuple[Stretch, ...]] = {}
+    """Return the rows of one way to read a part.
+
+    Quantities are taken one after the other; the limits of a ratio or a sum are those for the values already chosen.
+    """
+    rows: list[tuple[Stretch, ...]] = [()]
+    most = dict.fromkeys(NUMBERS, 1)
+    bounds = sorted({b for t in tests for b in t.asks})
     for name in NUMBERS:
-        measure = part.measures.get(name)
-        if measure is None:
-            choices[name] = (Stretch(Decimal(0), Decimal(0), Decimal(0)),)
-        else:
-            choices[name] = _stretches(name, measure, part, tests, choices)
+        beside = [i for i, other in enumerate(NUMBERS) if other != name and other in _partners(name, bounds)]
+        known: dict[tuple[Stretch, ...], tuple[Stretch, ...]] = {}
+        longer = []
+        for row in rows:
+            key = tuple(row[i] for i in beside if i < len(row))
+            if key not in known:
+                known[key] = _stretches(name, part, bounds, dict(zip(NUMBERS, row, strict=False)))
+                most[name] = max(most[name], len(known[key]))
+            longer += [(*row, s) for s in known[key]]
+        rows = longer
     flags = (True, False) if part.datacenter is None else (part.datacenter,)
-    rows = list(itertools.product(*(range(len(choices[n])) for n in NUMBERS), range(len(flags))))
-    picked = {n: np.array([r[i] for r in rows]) for i, n in enumerate(NUMBERS)}
-    columns = {n: np.array([float(choices[n][r[i]].value) for r in rows]) for i, n in enumerate(NUMBERS)}
-    datacenter = np.array([flags[r[-1]] for r in rows], bool)
-    open_ = {n: c for n, c in choices.items() if len(c) > 1}
+    columns = {n: np.repeat([float(row[i].value) for row in rows], len(flags)) for i, n in enumerate(NUMBERS)}
+    open_: dict[str, tuple[Stretch, ...]] = {}
+    picked: dict[str, np.ndarray] = {}
+    for i, name in enumerate(NUMBERS):
+        unique = sorted({row[i] for row in rows}, key=lambda s: (bool(s.says), s.low, s.high is None, s.high or 0))
+        if 1 < len(unique) == most[name]:  # its stretches do not hang on another open quantity
+            place = {s: n for n, s in enumerate(unique)}
+            open_[name], picked[name] = tuple(unique), np.repeat([place[row[i]] for row in rows], len(flags))
     if len(flags) > 1:
         open_["datacenter"] = tuple(Stretch(Decimal(f), Decimal(f), Decimal(f), "yes" if f else "no") for f in flags)
-        picked["datacenter"] = np.array([r[-1] for r in rows])
-    return Cases(Items(datacenter=datacenter, **columns), open_, {n: picked[n] for n in open_})
+        picked["datacenter"] = np.tile([0, 1], len(rows))
+    return Cases(Items(datacenter=np.tile(flags, len(rows)), **columns), open_, picked)
 
 
-def _stretches(
-    name: str, measure: Measure, part: Part, tests: list[Test], before: dict[str, tuple[Stretch, ...]]
-) -> tuple[Stretch, ...]:
+def _partners(name: str, bounds: list[Bound]) -> set[str]:
+    """Return the quantities that a test compares together with one."""
+    together = [set(RATIO.get(b.quantity, ())) | {COLUMN[q] for q in b.quantities if q in COLUMN} for b in bounds]
+    return {other for group in together if name in group for other in group}
+
+
+def _stretches(name: str, part: Part, bounds: list[Bound], chosen: dict[str, Stretch]) -> tuple[Stretch, ...]:
     """Return the stretches of one quantity; one if it is known."""
-    if measure.exact:
-        found = [Stretch(measure.low, measure.low, measure.low, measure.says)]
+    measure = part.measures.get(name)
+    if measure is None:
+        return (Stretch(Decimal(0), Decimal(0), Decimal(0)),)
+    low, high = measure.low, measure.high
+    inside = {e for e in _edges(name, part, bounds, chosen) if low <= e and (high is None or e <= high) and e}
+    if measure.exact or not inside:
+        value = low if high is not None or low else Decimal(1)
+        found = [Stretch(low, high, value, measure.says if measure.exact and measure.open else "")]
     else:
-        low, high = measure.low, measure.high
-        inside = {e for e in _edges(name, part, tests, before) if low < e and (high is None or e < high)}
         ends = sorted(inside | ({low} if low else set()) | ({high} if high is not None else set()))
-        found = [] if low else [Stretch(low, ends[0] if ends else None, ends[0] / 2 if ends else Decimal(1))]
+        found = [] if low else [Stretch(low, ends[0], ends[0] / 2)]
         for place, end in enumerate(ends):
             found.append(Stretch(end, end, end))  # an interval holds its ends, and limits lie on ends
             after = ends[place + 1] if place + 1 < len(ends) else None
@@ -101,19 +122,13 @@ def _stretches(
     return (*found, *(Stretch(value, value, value, says) for value, says in measure.open))
 
 
-def _edges(name: str, part: Part, tests: list[Test], before: dict[str, tuple[Stretch, ...]]) -> Iterable[Decimal]:
-    """Yield the values of a quantity at which a test of it may change, alone or with what else is known.
-
-    A quantity that is open itself, and was cut into stretches `before`, counts with the values that stand for them.
-    """
+def _edges(name: str, part: Part, bounds: list[Bound], chosen: dict[str, Stretch]) -> Iterable[Decimal]:
+    """Yield the values of a quantity at which a test of it may change, with the values chosen or known of the others."""
 
     def values(other: str) -> list[Decimal]:
-        measure = part.measures.get(other)
-        if measure is not None and not measure.exact and other in before:
-            return [s.value for s in before[other]]
-        return _ends(measure)
+        return [chosen[other].value] if other in chosen else _ends(part.measures.get(other))
 
-    for bound in {b for t in tests for b in t.asks}:
+    for bound in bounds:
         if bound.quantity in RATIO:
             upper, lower = RATIO[bound.quantity]
             if name == upper:
