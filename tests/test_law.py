@@ -582,7 +582,7 @@ def test_the_line_separates_what_is_free(to, on):
 
 
 def test_the_whole_catalogue_is_screened():
-    rows = screen_parts(every_part(), "CN", on=TODAY)
+    rows = screen_parts(every_part(), "CN", on=TODAY)["rows"]
     assert len(rows) == len(every_part())
     kinds = {r["item"]: r["licence_required"] for r in rows}
     assert kinds["A100-SXM-80GB"] is True and kinds["RTX-4090D"] is False and kinds["MTT-S4000"] is None
@@ -624,12 +624,12 @@ def test_measures_follow_the_definitions():
     "call, says",
     [
         (lambda: imagined(die_area=300), "imagined chip has no peak rate: give tpp, or peaks such as fp16=148"),
-        (lambda: made(1000, 0), "die area must be above 0; got '0'"),
+        (lambda: made(1000, 0), "die area .mm2. must be above 0; got '0'"),
         (lambda: made(-1, 100), "tpp must be at least 0; got '-1'"),
         (lambda: made("lots", 100), "tpp must be a number; got 'lots'"),
         (lambda: made("nan", 100), "tpp must be a finite number; got 'nan'"),
         (lambda: made("4799.9999999999999", 100), "tpp must have at most 15 digits"),
-        (lambda: made(1000, "400..300"), "die area must be a number, or two such as 300..400; got '400..300'"),
+        (lambda: made(1000, "400..300"), "die area .mm2. must be a number, or two such as 300..400; got '400..300'"),
         (lambda: imagined(peaks={"fp16": 100, "fp16-sparse": 90}), "peak fp16-sparse must be at least the dense 100; got 90"),
         (lambda: imagined(peaks={"fp5": 1}), "peaks: format must be one of fp64"),
         (lambda: imagined(tpp=1, peaks={"fp16": 1}), "give tpp or peaks, not both"),
@@ -638,8 +638,8 @@ def test_measures_follow_the_definitions():
         (lambda: asked("H20", on="2022-08-25"), "on must be 2022-08-26 or later, the day of the first rule"),
         (lambda: asked("H20", layer="spirit"), "layer must be one of text, as_enforced; got 'spirit'"),
         (lambda: asked("H20", reforms=("gain",)), "no reform named 'gain'. Did you mean gain-ai"),
-        (lambda: country("Germny", "--to"), "no country .of --to. named 'Germny'. Did you mean Germany"),
-        (lambda: country("ZZ", "--to"), "no country .of --to. named 'ZZ'"),
+        (lambda: country("Germny", "--to"), "no country named 'Germny' .--to.. Did you mean Germany"),
+        (lambda: country("ZZ", "--to"), "no country named 'ZZ' .--to.. Write an ISO"),
         (lambda: chip("H21"), "no chip named 'H21'"),
         (lambda: read_bound("tpp is large"), "'tpp is large' is not a comparison such as 'tpp >= 4800'"),
     ],

@@ -15,7 +15,7 @@ from cutline.facts.models import model
 from cutline.law.line import line
 from cutline.law.measures import chip, imagined
 from cutline.law.screen import every_part, screen_parts
-from cutline.law.verdict import rule
+from cutline.law.verdict import history, rule
 from cutline.plan.decode import decode, kv_bytes_per_token
 from cutline.plan.design import Design, built, design, limits_of
 from cutline.plan.job import job
@@ -84,9 +84,10 @@ def test_line_and_rules_and_all_json_are_what_python_returns(cli):
     day = date(2025, 5, 1)
     assert json.loads(cli("line", "--to", "CN", "--on", "2025-05-01", "--json")[1]) == plain(line("CN", on=day))
     assert json.loads(cli("rules", "--on", "2025-05-01", "--json")[1]) == plain(ruling.timeline(day))
-    rows = json.loads(cli("rule", "--all", "--to", "CN", "--on", "2025-05-01", "--json")[1])["rows"]
-    wanted = screen_parts(every_part(), "CN", on=day, **WHO)
-    assert rows == plain([{k: v for k, v in r.items() if k != "asked"} for r in wanted])
+    found = json.loads(cli("rule", "--all", "--to", "CN", "--on", "2025-05-01", "--json")[1])
+    assert found == plain(screen_parts(every_part(), "CN", on=day, **WHO))
+    spans = json.loads(cli("rule", "H20", "--to", "CN", "--on", "2025-05-01", "--history", "--json")[1])["history"]
+    assert spans == plain(history(chip("H20"), "CN", on=day, **WHO))
 
 
 def test_the_verdict_says_first_what_decides_and_marks_low_confidence(cli):
@@ -97,7 +98,7 @@ def test_the_verdict_says_first_what_decides_and_marks_low_confidence(cli):
         "3A090.a.1",
         "letter 2025-04 memory",
         "meets: none",
-        "policy:",
+        "review:",
         "layer",
         "basis:",
     ]
@@ -111,7 +112,7 @@ def test_worksheet_goes_to_the_output_or_to_a_file(cli, tmp_path):
     assert (
         code == 0
         and out.startswith("# H20 to China, 2025-05-01\n")
-        and "| 3A090.b.1 | tpp >= 2,400 | 2,368 | -1.33 % | no |" in out
+        and "| 3A090.b.1 | tpp >= 2,400 | 2,368 | -1.33 % | no | no |" in out
     )
     assert cli("rule", "H20", "--worksheet", "--to", "CN", "--on", "2025-05-01")[1] == out
     path = tmp_path / "h20.md"
@@ -161,8 +162,8 @@ def test_rules_name_every_act_and_the_reforms(cli):
     "words, says",
     [
         (["rule", "H20"], "--to is needed: the destination, such as --to CN"),
-        (["rule", "H20", "--to", "Germny"], "no country (of --to) named 'Germny'. Did you mean Germany"),
-        (["rule", "H20", "--to", "CN", "--hq", "Mars"], "no country (of --hq) named 'Mars'"),
+        (["rule", "H20", "--to", "Germny"], "no country named 'Germny' (--to). Did you mean Germany"),
+        (["rule", "H20", "--to", "CN", "--hq", "Mars"], "no country named 'Mars' (--hq)"),
         (["rule", "H20", "--to", "CN", "--on", "2022-08-25"], "on must be 2022-08-26 or later"),
         (["rule", "H20", "--to", "CN", "--on", "yesterday"], "--on must be a day such as 2025-05-01; got 'yesterday'"),
         (["rule", "H20", "--to", "CN", "--known", "2025-13-01"], "--known must be a day such as 2025-05-01; got '2025-13-01'"),
@@ -171,11 +172,11 @@ def test_rules_name_every_act_and_the_reforms(cli):
         (["rule", "H20", "--to", "CN", "--end-use", "war"], "--end-use must be one of supercomputer, military; got 'war'"),
         (["rule", "H20", "--to", "CN", "--listed-share", "110"], "--listed-share must be between 0 and 100 %; got '110'"),
         (["rule", "H20", "--to", "CN", "--form", "rack"], "--form must be one of chip, board, server; got 'rack'"),
-        (["rule", "H20", "--to", "CN", "--maker", "AMD"], "--maker is for an imagined chip"),
+        (["rule", "H20", "--to", "CN", "--maker", "AMD"], "--maker and --us-market are for an imagined chip"),
         (["rule", "H2O", "--to", "CN"], "no chip named 'H2O'. Did you mean"),
         (["rule", "--to", "CN"], "name a CHIP, or describe one with --tpp or --peak"),
         (["rule", "--to", "CN", "--die-area", "300"], "imagined chip has no peak rate: give tpp, or peaks such as fp16=148"),
-        (["rule", "--to", "CN", "--tpp", "2000", "--die-area", "0"], "die area must be above 0; got '0'"),
+        (["rule", "--to", "CN", "--tpp", "2000", "--die-area", "0"], "die area (mm2) must be above 0; got '0'"),
         (["rule", "--to", "CN", "--peak", "fp16"], "--peak must be a format and a rate such as fp16=148; got 'fp16'"),
         (["rule", "--to", "CN", "--peak", "fp16=100", "--peak", "fp16-sparse=90"], "peak fp16-sparse must be at least the dense 100; got 90"),
         (["rule", "H20", "--to", "CN", "--all"], "--all and a file of chips go alone"),
@@ -199,7 +200,7 @@ def test_bad_input_is_one_line_and_exit_code_2(cli, words, says):
     [
         ("name,tpp,price\nx,1,2\n", "mine.csv:1: column 'price' is not known"),
         ("name,tpp\nx,1\n,2\n", "mine.csv:3: name is empty"),
-        ("name,tpp,die_area_mm2\nx,1000,0\n", "mine.csv:2: die area must be above 0; got '0'"),
+        ("name,tpp,die_area_mm2\nx,1000,0\n", "mine.csv:2: die area (mm2) must be above 0; got '0'"),
         ("name,die_area_mm2\nx,100\n", "mine.csv:2: x has no peak rate"),
         ("name,tpp,datacenter\nx,1,maybe\n", "mine.csv:2: datacenter must be yes, no or empty; got 'maybe'"),
         ("name,tpp\n", "mine.csv: no chips in it"),

@@ -45,11 +45,11 @@ def _run(arguments: list[str] | None) -> int:
     from cutline.cli.app import app
     from cutline.core.errors import CutlineError
 
-    words = _named_file(list(sys.argv[1:] if arguments is None else arguments) or ["--help"])
+    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     command = typer.main.get_command(app)
     usage: type[Exception] = typer.BadParameter.__mro__[2]  # click's ClickException, vendored or not
     try:
-        with command.make_context("cutline", words) as context:
+        with command.make_context("cutline", _checked(words)) as context:
             command.invoke(context)
     except typer.Exit as done:
         return done.exit_code
@@ -63,10 +63,19 @@ def _run(arguments: list[str] | None) -> int:
     return 0
 
 
-def _named_file(words: list[str]) -> list[str]:
-    """Return the words with `-`, the output, after a `--worksheet` that names no file."""
-    found = []
+MANY = ("--peak", "--reform")
+"""Options that may be given more than once; of any other the parser would silently keep the last."""
+
+
+def _checked(words: list[str]) -> list[str]:
+    """Return the words with `-`, the output, after a `--worksheet` that names no file; refuse options given twice."""
+    from cutline.core.errors import CutlineError
+
+    found: list[str] = []
     for place, word in enumerate(words):
+        name = word.split("=")[0]
+        if name.startswith("--") and name not in MANY and name in (w.split("=")[0] for w in found):
+            raise CutlineError(f"{name} is given twice; give it once")
         found.append(word)
         if word == "--worksheet" and (place + 1 == len(words) or words[place + 1].startswith("--")):
             found.append("-")

@@ -10,9 +10,10 @@ import typer
 
 from cutline.cli import inputs
 from cutline.cli.planning import Json
-from cutline.core.errors import CutlineError, DataError
+from cutline.core.errors import CutlineError, DataError, UnknownName, suggestions
 
 if TYPE_CHECKING:
+    from cutline.law.foundry import Die
     from cutline.law.measures import Part
 
 To = Annotated[str, typer.Option("--to", help="Destination: ISO code or name, such as CN or Macau.", metavar="CC")]
@@ -48,6 +49,10 @@ Datacenter = Annotated[
     bool | None, typer.Option("--datacenter/--no-datacenter", help="Designed or marketed for data centres.")
 ]
 Maker = Annotated[str | None, typer.Option("--maker", help="Of an imagined chip: letters bind NVIDIA, AMD, Intel.", metavar="NAME")]  # fmt: skip
+UsMarket = Annotated[
+    bool | None,
+    typer.Option("--us-market/--no-us-market", help="Of an imagined chip: sold in the United States by 2026-01-15."),
+]
 Party = Annotated[str | None, typer.Option("--party", help="The buyer by name.", metavar="NAME")]
 EndUse = Annotated[str | None, typer.Option("--end-use", help="supercomputer or military.", metavar="NAME")]
 Listed = Annotated[bool, typer.Option("--listed", help="The buyer is on the Entity List.")]
@@ -66,7 +71,7 @@ Packaged = Annotated[
 ]
 Completed = Annotated[str | None, typer.Option("--completed", help="Day on which the die is done.", metavar="DATE")]
 FILE_COLUMNS = (
-    "name", "tpp", "die_area_mm2", "memory_gb_per_s", "io_gb_per_s", "datacenter", "maker", "country", "planar",
+    "name", "tpp", "die_area_mm2", "memory_gb_per_s", "io_gb_per_s", "datacenter", "maker", "us_market", "planar",
     "fp16_tflop_per_s", "fp16_sparse_tflop_per_s", "fp8_tflop_per_s", "fp8_sparse_tflop_per_s",
 )  # fmt: skip
 """Columns of a file of chips; `name` and one that tells TPP are needed."""
@@ -81,7 +86,9 @@ def rule(
     end_use: EndUse = None, listed: Listed = False, listed_share: ListedShare = "0", form: Form = None,
     transistors: Transistors = None, hbm: Hbm = None, designer: Designer = None, packaged_by: Packaged = "",
     completed: Completed = None,
+    us_market: UsMarket = None,
     every: Annotated[bool, typer.Option("--all", help="Screen all parts of the catalogue.")] = False,
+    past: Annotated[bool, typer.Option("--history", help="How the answer changed since 2022.")] = False,
     worksheet: Annotated[
         str | None, typer.Option("--worksheet", help="Write the working as Markdown; to a file if one is named.", metavar="[FILE]")
     ] = None,
@@ -95,6 +102,7 @@ def rule(
     """
     from cutline.cli import screen, show_rules
     from cutline.law.screen import every_part, screen_parts
+    from cutline.law.verdict import history
     from cutline.law.verdict import rule as verdict
 
     asked = asked_of(to, hq, parent_hq, origin, on, known, layer, reform, party, end_use, listed, listed_share)
@@ -109,15 +117,17 @@ def rule(
         raise CutlineError("--all and a file of chips go alone: no CHIP, description or --worksheet beside them")
     if many:
         parts = every_part() if every else read_parts(Path(str(chip)))
-        rows = screen_parts([p.changed({}, datacenter) for p in parts], **asked)
-        answer = {k: rows[0]["asked"][k] for k in rows[0]["asked"]} if rows else {}
-        answer |= {"rows": [{k: v for k, v in r.items() if k != "asked"} for r in rows]}
+        answer = screen_parts([p.changed({}, datacenter) for p in parts], **asked)
         screen.print_json(answer) if json else show_rules.table(answer)
         return
-    part = part_of(chip, described, peaks, planar, datacenter, maker)
-    answer = verdict(part, form=inputs.one_of(form, "--form", ("chip", "board", "server")) if form else "", **asked)
-    if transistors is not None or designer is not None:
-        answer["foundry"] = foundry_of(asked, transistors, hbm, designer, packaged_by, completed)
+    part = part_of(chip, described, peaks, planar, datacenter, maker, us_market)
+    if past:
+        spans = {"item": part.name, "to": asked["to"], "on": asked["on"].isoformat(), "history": history(part, **asked)}
+        screen.print_json(spans) if json else show_rules.history(spans)
+        return
+    shape = inputs.one_of(form, "--form", ("chip", "board", "server")) if form else ""
+    die = die_of(transistors, hbm, designer, packaged_by, completed)
+    answer = verdict(part, form=shape, die=die, **asked)
     if worksheet is not None:
         from cutline.cli.worksheet import markdown
 
@@ -253,9 +263,29 @@ def peaks_of(given: list[str] | None) -> dict[str, object]:
     return found
 
 
+def maker_of(text: str | None) -> str:
+    """Return a maker as the catalogue and the letters spell it; empty if none is given, or `other`.
+
+    Raises
+    ------
+    UnknownName
+        With the makers that come close: letters bind by name, so a slip would hide one.
+    """
+    from cutline.facts.chips import chip, chips
+    from cutline.facts.law import law
+
+    if text is None or text.strip().casefold() in ("", "other"):
+        return ""
+    known = {chip(name).text("maker") for name in chips()} | {m for r in law().tables["requirement"] for m in r.makers}
+    found = {m.casefold(): m for m in known}.get(text.strip().casefold())
+    if found is None:
+        raise UnknownName("maker", text, known, "`cutline chips` names them, 'other' is none of them; it")
+    return found
+
+
 def part_of(
     name: str | None, described: dict[str, Any], peaks: dict[str, object], planar: bool, datacenter: bool | None,
-    maker: str | None,
+    maker: str | None, us_market: bool | None,
 ) -> Part:  # fmt: skip
     """Return the part that the words mean: of the catalogue, changed by what is described, or imagined."""
     from cutline.law import measures
@@ -263,15 +293,19 @@ def part_of(
     if name is None:
         if not (peaks or any(v is not None for v in described.values())):
             raise CutlineError("name a CHIP, or describe one with --tpp or --peak; `cutline chips` lists the catalogue")
-        return measures.imagined(peaks=peaks, planar=planar, datacenter=datacenter, maker=maker or "", **described)
-    if maker is not None:
-        raise CutlineError("--maker is for an imagined chip; the catalogue knows who makes this one")
+        return measures.imagined(
+            peaks=peaks, planar=planar, datacenter=datacenter, maker=maker_of(maker), sold_in_us=us_market, **described
+        )
+    if maker is not None or us_market is not None:
+        raise CutlineError("--maker and --us-market are for an imagined chip; the catalogue knows them of this one")
     found = measures.chip(name)
     return found.changed(measures.given(peaks=peaks, planar=planar, **described), datacenter)
 
 
 def read_parts(path: Path) -> list[Part]:
-    """Read a file of chips with the columns `FILE_COLUMNS`; an empty cell is not known.
+    """Read a file of chips with the columns `FILE_COLUMNS`, in any order; an empty cell is not known.
+
+    A row with nothing but a name is a part of the catalogue.
 
     Raises
     ------
@@ -279,35 +313,21 @@ def read_parts(path: Path) -> list[Part]:
         With file, line and column.
     """
     from cutline.facts.reader import rows
-    from cutline.law import measures
 
     found = []
     for number, row in rows(path):
-        for column in row:
-            if column not in FILE_COLUMNS:
+        cell = {}
+        for column, value in row.items():
+            name = column.strip().casefold()
+            if name not in FILE_COLUMNS:
+                close = suggestions(name, FILE_COLUMNS, 1)
+                hint = f"; did you mean {close[0]}?" if close else ""
                 raise DataError(
-                    path.name, 1, f"column '{column}' is not known; it must be one of {', '.join(FILE_COLUMNS)}"
+                    path.name, 1, f"column '{column}' is not known; it must be one of {', '.join(FILE_COLUMNS)}{hint}"
                 )
-        cell = {k: v.strip() or None for k, v in row.items()}
-        flags = {"yes": True, "no": False, None: None}
+            cell[name] = value.strip() or None
         try:
-            if not cell.get("name"):
-                raise CutlineError("name is empty")
-            for column in ("datacenter", "planar"):
-                if cell.get(column) not in flags:
-                    raise CutlineError(f"{column} must be yes, no or empty; got '{cell[column]}'")
-            peaks = {
-                column.removesuffix("_tflop_per_s").replace("_", "-"): value
-                for column, value in cell.items() if column.endswith("_tflop_per_s") and value is not None
-            }  # fmt: skip
-            found.append(
-                measures.imagined(
-                    str(cell["name"]), tpp=cell.get("tpp"), die_area=cell.get("die_area_mm2"),
-                    memory_bandwidth=cell.get("memory_gb_per_s"), io_bandwidth=cell.get("io_gb_per_s"), peaks=peaks,
-                    datacenter=flags[cell.get("datacenter")], planar=bool(flags[cell.get("planar")]),
-                    maker=cell.get("maker") or "",
-                )
-            )  # fmt: skip
+            found.append(_read_part(cell))
         except CutlineError as error:
             raise DataError(path.name, number, str(error)) from None
     if not found:
@@ -315,19 +335,44 @@ def read_parts(path: Path) -> list[Part]:
     return found
 
 
-def foundry_of(
-    asked: dict[str, Any], transistors: str | None, hbm: bool | None, designer: str | None, packaged_by: str,
-    completed: str | None,
-) -> dict[str, Any] | None:  # fmt: skip
-    """Return what the foundry presumption says of a die that its fabricator or packager exports."""
-    from cutline.law.day import day_of
-    from cutline.law.foundry import Die, presumption
+def _read_part(cell: dict[str, str | None]) -> Part:
+    """Return the part of one row of a file."""
+    from cutline.law import measures
+
+    if not cell.get("name"):
+        raise CutlineError("name is empty")
+    flags = {"yes": True, "true": True, "no": False, "false": False}
+    read = {}
+    for column in ("datacenter", "planar", "us_market"):
+        text = cell.get(column)
+        if text is not None and text.casefold() not in flags:
+            raise CutlineError(f"{column} must be yes, no or empty; got '{text}'")
+        read[column] = None if text is None else flags[text.casefold()]
+    if not any(value for column, value in cell.items() if column != "name"):
+        return measures.chip(str(cell["name"]))
+    peaks = {
+        column.removesuffix("_tflop_per_s").replace("_", "-"): value
+        for column, value in cell.items() if column.endswith("_tflop_per_s") and value is not None
+    }  # fmt: skip
+    return measures.imagined(
+        str(cell["name"]), tpp=cell.get("tpp"), die_area=cell.get("die_area_mm2"),
+        memory_bandwidth=cell.get("memory_gb_per_s"), io_bandwidth=cell.get("io_gb_per_s"), peaks=peaks,
+        datacenter=read["datacenter"], planar=bool(read["planar"]), maker=maker_of(cell.get("maker")), sold_in_us=read["us_market"],
+    )  # fmt: skip
+
+
+def die_of(
+    transistors: str | None, hbm: bool | None, designer: str | None, packaged_by: str, completed: str | None
+) -> Die | None:
+    """Return what a fabricator or packager knows of its die; None if nothing is said, for other exporters."""
+    from cutline.law.foundry import Die
     from cutline.law.measures import interval
 
+    if transistors is None and designer is None:
+        return None
     count = None if transistors is None else interval(transistors, "transistors", above=True).low
     done = None if completed is None else day(completed, "--completed")
-    die = Die(count, hbm, designer or "other", packaged_by, done)
-    return presumption(day_of(asked["on"], asked["known"], asked["layer"]), die)
+    return Die(count, hbm, designer or "other", packaged_by, done)
 
 
 def timeline(on: date | None = None, kind: str | None = None) -> dict[str, Any]:

@@ -5,27 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 from cutline.cli import screen, words
-from cutline.cli.show_rules import number
+from cutline.cli.show_rules import asked, number, warnings
 
 Answer = dict[str, Any]
 
 
 def design(answer: Answer) -> None:
     """Print the answer of `cutline design`."""
-    from cutline.law.day import name_of
-
     best, most = answer["best"], answer["without_line"]
     doing = f"{answer['for']} {answer['model']}" + (
         f" on {answer['chips']:,} chips" if answer["for"] == "train" else f" at {answer['context']:,.0f} tokens"
     )
-    place = f"to {name_of(answer['to'])} on {answer['on']}"
     screen.line()
     if best is None:
-        screen.line(f"No chip that could {doing} is free of a licence {place}.", "bold")
-        screen.line("Not legal advice.")
+        screen.line(f"No chip to {doing}, {asked(answer)}: {answer['why'][0]}.", "bold", hang=2)
+        warnings(answer)
         screen.line(words.version(), "dim")
         return
-    screen.line(f"Best chip to {doing} that needs no licence {place}:", "bold")
+    screen.line(f"Best chip to {doing} that needs no licence {asked(answer)}:", "bold", hang=2)
     screen.items("", [f"TPP {number(best['tpp'])} ({number(round(best['fp16_tflop_per_s'], 1))} TFLOP/s fp16)", f"{number(round(best['area_mm2']))} mm2 or more",
         f"memory {number(round(best['memory_gb_per_s']))} GB/s", f"link {number(round(best['link_gb_per_s']))} GB/s one way"], style="bold")  # fmt: skip
     screen.line(
@@ -42,18 +39,14 @@ def design(answer: Answer) -> None:
     head = ["line from", "TPP", "mm2", "PD", "mem GB/s", "link", "tok/s", "share", "limits"]
     screen.columns(head, rows, right=range(1, 8))
     screen.line()
-    screen.line("why: " + "; ".join(reasons(answer)), hang=5)
+    screen.line("why: " + "; ".join(answer["why"]), hang=5)
     said = ", ".join(
         f"{row['what']} {number(round(row['value'], 2))} ({', '.join(row['sources']) or row['says']})"
         for row in answer["limits"]
     )
     screen.line("limits: " + said, hang=8)
-    if answer["for"] == "decode":
-        screen.line(
-            "decode: weights in 8 bits, 20 tokens a second for each reader at least, no prefill beside; compares chips, plans no service",
-            hang=8,
-        )
-    screen.line("mm2: the smallest die area with which the peak stays below the line. link: one way. Not legal advice.")
+    screen.line("mm2: the smallest die area with which the peak stays below the line. link: one way.")
+    warnings(answer)
     screen.line(words.version(), "dim")
 
 
@@ -72,23 +65,3 @@ def _short(tests: list[str]) -> list[str]:
             for t in tests
         )
     )
-
-
-def reasons(answer: Answer) -> list[str]:
-    """Return in words why the best chip looks as it does."""
-    best, most = answer["best"], answer["without_line"]
-    said = []
-    if best["tpp"] < 0.999 * most["tpp"]:
-        said.append(
-            f"the line cuts the peak to {words.percent(best['tpp'] / most['tpp'])} of what the package could hold"
-        )
-    if best["area_mm2"] > 1.01 * best["compute_mm2"]:
-        said.append(
-            f"its die must be {number(round(best['area_mm2']))} mm2 although {number(round(best['compute_mm2']))} would hold that peak: density is a limit of its own"
-        )
-    for key, name in (("memory_gb_per_s", "memory rate"), ("link_gb_per_s", "link")):
-        if best[key] < 0.999 * most[key]:
-            said.append(f"the {name} is cut to {words.percent(best[key] / most[key])}")
-        else:
-            said.append(f"the {name} is no limit, so it has all of it")
-    return said

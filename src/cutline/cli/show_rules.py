@@ -30,6 +30,14 @@ SHORT = {
     "training_flop": "operations",
 }
 """Quantities of comparisons as words, where the rule file's own name is not one."""
+CURES = {
+    "tpp": "--tpp or --peak",
+    "area_mm2": "--die-area",
+    "io_gb_per_s": "--io-bandwidth",
+    "memory_gb_per_s": "--memory-bandwidth",
+    "datacenter": "--datacenter or --no-datacenter",
+}
+"""Options that settle what is not known."""
 BRIEFLY = {
     "policy of denial": "denied",
     "presumption of denial": "denial",
@@ -58,40 +66,22 @@ def number(value: float | None) -> str:
     return text or "0"
 
 
-def headline(answer: Answer) -> str:
-    """Write the verdict in one sentence."""
-    required = answer["licence_required"]
-    reasons = [s["what"] for s in answer["basis"] if s["step"] == "licence"]
-    letters = any(r.startswith("letter") for r in reasons)
-    if required is None:
-        return "it cannot be decided whether a licence is required"
-    if not required:
-        freed = f" (spared by {answer['spared_by']})" if answer["spared_by"] else ""
-        return f"no licence required by these rules{freed}"
-    if answer["meets"] == "none":
-        why = "by company letter; not by the chip's parameters" if letters else "by embargo, end use or end user"
-        if any(answer["basis"][0] and "bill" in s.get("source", "") for s in answer["basis"] if s["step"] == "licence"):
-            why = "by a bill that is not law"
-        return f"licence required, {why}"
-    return f"licence required, {answer['meets']}"
-
-
 def verdict(answer: Answer) -> None:
     """Print the answer of `cutline rule`."""
-    parties = answer["parties"]
-    place = parties["destination"]
     screen.line()
-    screen.line(f"{answer['item']} to {place} on {answer['on']}: {headline(answer)}.", "bold", hang=2)
-    beside = [f"{w} {parties[k]}" for k, w in (("headquarters", "headquarters"), ("parent", "parent"), ("name", "buyer"),
-        ("end_use", "end use")) if k in parties]  # fmt: skip
-    if parties.get("origin", "US") != "US":
-        beside.append(f"from {parties['origin']}")
-    if answer["known"]:
-        beside.append(f"as known on {answer['known']}")
-    if answer["reforms"]:
-        beside.append(f"as if {', '.join(answer['reforms'])} were law")
-    if beside:
-        screen.line("; ".join(beside))
+    screen.line(f"{answer['item']} {asked(answer)}: {answer['verdict']}.", "bold", hang=2)
+    if answer["without_reforms"] is not None:
+        plain = answer["without_reforms"]
+        same = all(answer[k] == plain[k] for k in plain)
+        needs = {True: "a licence is required", False: "no licence is required", None: "it cannot be decided"}[
+            plain["licence_required"]
+        ]
+        screen.line(
+            "without the bill: the same"
+            if same
+            else f"without the bill: {needs}, meets {plain['meets']}, review: {plain['policy']}",
+            hang=2,
+        )
     screen.line()
     _facts(answer)
     _margins(answer)
@@ -120,14 +110,18 @@ def _facts(answer: Answer) -> None:
 
 def _margins(answer: Answer) -> None:
     """Print each test with the comparison on which it turns, and by how much the item lies above that limit."""
-    from cutline.law.verdict import deciding
+    from cutline.law.working import deciding
 
     rows = []
     for test in dict.fromkeys(m["test"] for m in answer["margins"]):
         bounds = [m for m in answer["margins"] if m["test"] == test]
         m = deciding(bounds)
         has = number(m["value"]) if m["value"] is not None else f"{number(m['low'])} to {number(m['high'])}"
-        mark = "meets" if test in answer["paragraphs"] else ""
+        mark = "meets" if test in answer["paragraphs"] else "open" if m["holds"] is None else ""
+        if not mark and all(b["holds"] for b in bounds):
+            mark = "excluded"  # by a note
+        elif not mark and "<" in m["asks"] and not m["holds"]:
+            mark = "lies above"
         rows.append([test, limits(bounds), f"{SHORT.get(m['quantity'], m['quantity'])} {has}", margin(m), mark])
     if rows:
         screen.columns(["test", "asks", "what decides", "margin", ""], rows, right=(3,))
@@ -182,7 +176,7 @@ def _licence(answer: Answer) -> None:
         f"meets: {meets}; candidates for the ECCN ({FORM[answer['form']]}): {', '.join(answer['eccn_candidates'])}",
         hang=2,
     )
-    screen.line(f"policy: {answer['policy']}; exceptions: {', '.join(answer['exceptions']) or 'none'}", hang=2)
+    screen.line(f"review: {answer['policy']}; exceptions: {', '.join(answer['exceptions']) or 'none'}", hang=2)
     for condition in answer["conditions"]:
         screen.line(f"- {condition}", hang=2)
     if answer.get("foundry") is not None:
@@ -195,7 +189,9 @@ def _flips(answer: Answer) -> None:
     """Print where the answer turns."""
     for f in answer["flips"]:
         name, unit = NAMES[f["quantity"]], UNITS.get(f["quantity"], "")
-        if f["says"]:
+        if f["quantity"] == "reading":
+            where = f["says"]
+        elif f["says"]:
             where = (
                 f"{name} {number(f['from'])}{unit}, {f['says']}"
                 if f["quantity"] != "datacenter"
@@ -208,6 +204,9 @@ def _flips(answer: Answer) -> None:
             where = f"{name} {' and '.join(ends)}"
         needs = NEEDS[f["licence_required"]]
         screen.line(f"flips: {where}: {' or '.join(f['meets'])}, licence {needs}", hang=7)
+    cures = dict.fromkeys(CURES[f["quantity"]] for f in answer["flips"] if f["quantity"] in CURES)
+    if cures and answer["licence_required"] is None:
+        screen.line(f"settle it with {', '.join(cures)}", hang=7)
 
 
 def _beside(answer: Answer) -> None:
@@ -237,8 +236,7 @@ def _doubt(answer: Answer) -> None:
             ) if part else None
     if cited:
         screen.line("basis: " + "; ".join(c + sure for c, sure in cited.items()), hang=7)
-    for warning in answer["warnings"]:
-        screen.line(f"! {warning}", hang=2)
+    warnings(answer)
     screen.ends("--worksheet writes the working, --json all of it", words.version())
 
 
@@ -250,22 +248,82 @@ def table(answer: Answer) -> None:
     for r in answer["rows"]:
         needs = NEEDS[r["licence_required"]]
         counts[needs] = counts.get(needs, 0) + 1
-        near = "" if r["nearest"] is None else f"{r['nearest']['test']} {percent(r['nearest']['margin'])}"
-        policy = (
-            " or ".join(BRIEFLY[p] for p in r["policy"].split(" or ")) if r["licence_required"] is not False else ""
-        )
-        spare = f" ({', '.join(r['exceptions'])})" if r["exceptions"] else ""
+        review = " or ".join(BRIEFLY.get(p, p) for p in r["policy"].split(" or ")) if r["licence_required"] else ""
+        if r["licence_required"] is None:
+            review = "not known: " + ", ".join(NAMES[m] for m in r["missing"]) if r["missing"] else "see flips"
+        spare = f" ({', '.join(r['exceptions'])})" if r["exceptions"] and r["licence_required"] else ""
         tpp = number(r["tpp"] if r["tpp"] is None else round(r["tpp"], 1))
         meets = r["meets"] if r["meets"] != "undetermined" else "open"
-        rows.append([r["item"], tpp, meets, needs, near.replace("letter 2025-04", "letter"), policy + spare])
-    screen.columns(["part", "TPP", "meets", "licence", "nearest limit", "review"], rows, right=(1,))
+        rows.append([r["item"], tpp, meets, needs, beyond(r["nearest"]), review + spare])
+    screen.columns(
+        ["part", "TPP", "meets", "licence", "nearest limit", "review (exceptions), or what is not known"],
+        rows,
+        right=(1,),
+    )
     screen.line()
     said = ", ".join(f"{n} {word}" for word, n in sorted(counts.items(), key=lambda kv: -kv[1]))
-    screen.line(f"to {answer['parties']['destination']} on {answer['on']}, layer {answer['layer']}: {said}", "bold")
+    screen.line(f"{asked(answer)}, layer {answer['layer']}: {said}", "bold", hang=2)
     screen.line(
-        "review: denied (policy), denial or approval (presumption), exceptions behind it; nearest limit: by how much the part "
-        "lies above it; open: a fact is missing, `cutline rule PART` says at which value it flips. Not legal advice."
+        "review: denied (policy), denial or approval (presumption), exceptions behind it. --json says at which value an open "
+        "answer flips."
     )
+    warnings(answer)
+    screen.line(words.version(), "dim")
+
+
+def beyond(nearest: Answer | None) -> str:
+    """Write by how much a part is over or under its nearest limit."""
+    if nearest is None:
+        return ""
+    test = nearest["test"].replace("letter 2025-04", "letter")
+    return f"{test}, {percent(abs(nearest['margin'])).lstrip('+')} {'over' if nearest['margin'] >= 0 else 'under'}"
+
+
+def asked(answer: Answer) -> str:
+    """Write who was asked about and when."""
+    parties = answer["parties"]
+    said = [f"to {parties['destination']} on {answer['on']}"]
+    for key, word in {
+        "headquarters": "headquarters",
+        "parent": "parent",
+        "name": "buyer",
+        "end_use": "end use",
+    }.items():
+        if key in parties:
+            said.append(f"{word} {parties[key]}")
+    if parties.get("listed"):
+        said.append("listed")
+    if parties.get("listed_share"):
+        said.append(f"{number(parties['listed_share'])} % held by listed parties")
+    if parties.get("origin", "US") != "US":
+        said.append(f"from {parties['origin']}")
+    if answer["known"]:
+        said.append(f"as known on {answer['known']}")
+    if answer["reforms"]:
+        said.append(f"as if {', '.join(answer['reforms'])} were law")
+    return ", ".join(said)
+
+
+def warnings(answer: Answer) -> None:
+    """Print warnings, one line each."""
+    for warning in answer["warnings"]:
+        screen.line(f"! {warning}", hang=2)
+
+
+def history(answer: Answer) -> None:
+    """Print how the answer changed since the first rule."""
+    from cutline.law.day import name_of
+
+    screen.line()
+    screen.line(f"{answer['item']} to {name_of(answer['to'])}, from the first rule to {answer['on']}", "bold")
+    screen.line()
+    rows = []
+    for h in answer["history"]:
+        review = f"; review: {h['policy']}" if h["licence_required"] is not False else ""
+        rows.append([h["from"], h["until"] or "", h["meets"], h["verdict"] + review])
+    screen.columns(["from", "until", "meets", "verdict"], rows)
+    screen.line()
+    screen.line("`until` is the first day of the next line. Not legal advice.")
     screen.line(words.version(), "dim")
 
 
@@ -294,13 +352,8 @@ def timeline(answer: Answer) -> None:
 
 def line(answer: Answer) -> None:
     """Print the boundary of what is free."""
-    from cutline.law.day import name_of
-
     screen.line()
-    screen.line(
-        f"Free of a licence to {name_of(answer['to'])} on {answer['on']} is what lies below all limits of one line:",
-        "bold",
-    )
+    screen.line(f"Free of a licence {asked(answer)}, is what lies below all limits of one line:", "bold", hang=2)
     screen.line()
     rows = []
     for one in answer["lines"]:
@@ -318,9 +371,6 @@ def line(answer: Answer) -> None:
     screen.line()
     tests = dict.fromkeys(t for one in answer["lines"] for t in one["tests"])
     screen.line(f"made by: {', '.join(tests) or 'no rule'}; PD is TPP per mm2 of non-planar logic dies", hang=9)
-    screen.line(
-        f"layer {answer['layer']}"
-        + (f", as if {', '.join(answer['reforms'])} were law" if answer["reforms"] else "")
-        + ". Not legal advice."
-    )
+    screen.line(f"layer {answer['layer']}")
+    warnings(answer)
     screen.line(words.version(), "dim")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from cutline import data_version
 from cutline.cli import words
-from cutline.cli.show_rules import NAMES, UNITS, headline, number
+from cutline.cli.show_rules import NAMES, UNITS, number
 
 
 def markdown(answer: dict[str, Any]) -> str:
     """Return the worksheet of an answer of `law.verdict.rule`."""
     said = [f"# {answer['item']} to {answer['parties']['destination']}, {answer['on']}", ""]
-    said += [f"**{headline(answer)[0].upper()}{headline(answer)[1:]}.** Review policy: {answer['policy']}.", ""]
+    said += [f"**{answer['verdict'][0].upper()}{answer['verdict'][1:]}.** Review policy: {answer['policy']}.", ""]
     said += _table(["asked", "value"], [[k, v] for k, v in _asked(answer)])
     said += ["## Measured", ""]
     rows = []
@@ -27,10 +28,11 @@ def markdown(answer: dict[str, Any]) -> str:
     said += ["## Tests", ""]
     rows = [
         [m["test"], m["asks"], "open" if m["value"] is None else number(m["value"]),
-         "open" if m["margin"] is None else f"{100 * m['margin']:+.2f} %", "yes" if m["test"] in answer["paragraphs"] else "no"]
+         "open" if m["margin"] is None else f"{100 * m['margin']:+.2f} %",
+         {True: "yes", False: "no", None: "open"}[m["holds"]], "yes" if m["test"] in answer["paragraphs"] else "no"]
         for m in answer["margins"]
     ]  # fmt: skip
-    said += _table(["test", "asks", "has", "margin", "test met"], rows)
+    said += _table(["test", "asks", "has", "margin", "holds", "test met"], rows)
     said += ["## Steps", ""]
     rows = [
         [i, s["step"], s["what"], s["says"], s.get("citation", ""), s.get("layer", ""), s.get("confidence", "")]
@@ -58,7 +60,11 @@ def _asked(answer: dict[str, Any]) -> list[tuple[str, str]]:
     """Return what was asked, and what the other layer says."""
     other = answer["other_layer"]
     rows = [(k.replace("_", " "), str(v)) for k, v in answer["parties"].items()]
-    rows += [("day of export", answer["on"]), ("as known on", answer["known"] or "today"), ("layer", answer["layer"])]
+    rows += [
+        ("day of export", answer["on"]),
+        ("as known on", answer["known"] or f"all that the catalogue knows, {data_version}"),
+        ("layer", answer["layer"]),
+    ]
     if answer["reforms"]:
         rows.append(("counted as law", ", ".join(answer["reforms"])))
     same = "the same" if other["same"] else f"meets {other['meets']}, licence required: {other['licence_required']}"

@@ -200,6 +200,17 @@ def _value(text: str, unit: str, kind: str, factor: float, rule: Rule) -> Any:
     return value
 
 
+def plain(name: str) -> str:
+    """Return a name without case, spaces, hyphens and other marks.
+
+    Examples
+    --------
+    >>> plain("RTX 5090D-V2")
+    'rtx5090dv2'
+    """
+    return re.sub(r"[\W_]+", "", name).casefold()
+
+
 class Table:
     """All claims of one table, by name, field and item, best first.
 
@@ -221,6 +232,11 @@ class Table:
             for claim in fields.get(("aliases", ""), []):
                 for other in claim.value.split(";"):
                     self.alias.setdefault(other.strip().casefold(), name)
+        loose: dict[str, set[str]] = {}
+        for alias, name in self.alias.items():
+            loose.setdefault(plain(alias), set()).add(name)
+        self.loose = {key: names.pop() for key, names in loose.items() if len(names) == 1}
+        """names without spaces, hyphens and case, where that leaves no doubt"""
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.facts)
@@ -230,7 +246,7 @@ class Table:
 
     def resolve(self, name: str) -> str:
         """Return the catalogue's spelling of `name`, or raise UnknownName with what comes close."""
-        found = self.alias.get(name.strip().casefold())
+        found = self.alias.get(name.strip().casefold()) or self.loose.get(plain(name))
         if found is None:
             raise UnknownName(self.what, name, self.facts, f"`cutline {self.what}s`", self.alias)
         return found

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from cutline.core.errors import CutlineError, UnknownName
+from cutline.core.errors import CutlineError, UnknownName, suggestions
 from cutline.facts import law as facts
 from cutline.facts.law import Dated, Instrument, Law, Where
+from cutline.facts.reader import plain
 
 KEYS: dict[str, Any] = {"relief": lambda r: (r.id, r.items, r.datacenter, r.to, r.party), "policy": id, "eccn": id, "beside": id,
     "presumption": id}  # fmt: skip
@@ -91,6 +92,12 @@ class Day:
         """Return whether a place is part of the United States, to which nothing is exported."""
         return code in self.group("US")
 
+    def turns(self) -> list[date]:
+        """Return the days on which a row of any table begins or ends, in order."""
+        tables = [self.law.tables, *(self.law.reforms[name] for name in self.reforms)]
+        rows = [row for found in tables for t, rows in found.items() if t != "instrument" for row in rows]
+        return sorted({row.start for row in rows} | {row.until for row in rows if row.until is not None})
+
     def newest(self) -> date:
         """Return the day of the newest thing read of this layer."""
         acts = {row.source for t, found in self.law.tables.items() for row in found if row.layer in ("", self.layer)}
@@ -129,7 +136,7 @@ def country(text: str, argument: str) -> str:
 
     Raises
     ------
-    UnknownName
+    CutlineError
         With the names that come close.
 
     Examples
@@ -140,12 +147,13 @@ def country(text: str, argument: str) -> str:
     names = facts.country_names()
     if text.strip().upper() in names:
         return text.strip().upper()
-    by_name = {n.casefold(): code for code, known in names.items() for n in known}
-    code = by_name.get(text.strip().casefold())
+    by_name = {plain(n): code for code, known in names.items() for n in known}
+    code = by_name.get(plain(text)) or by_name.get(plain(text).removeprefix("the"))
     if code is None:
-        usual = [n for known in names.values() for n in known[:-1]]
-        raise UnknownName(
-            f"country (of {argument})", text, usual, "ISO 3166-1, such as CN or Germany,", {n: n for n in usual}
+        close = suggestions(text, [n for known in names.values() for n in known[:-1]]) if len(text.strip()) > 3 else []
+        hint = f" Did you mean {', '.join(close)}?" if close else ""
+        raise CutlineError(
+            f"no country named '{text}' ({argument}).{hint} Write an ISO 3166-1 code such as CN, or a name"
         )
     return code
 
@@ -167,6 +175,10 @@ def day_of(on: date, known: date | None = None, layer: str = "as_enforced", refo
         raise CutlineError(f"layer must be one of {', '.join(facts.LAYERS)}; got '{layer}'")
     if on < first_day():
         raise CutlineError(f"on must be {first_day()} or later, the day of the first rule on AI chips; got {on}")
+    if known is not None and known < first_day():
+        raise CutlineError(
+            f"known must be {first_day()} or later: nothing was known of these rules before; got {known}"
+        )
     law = facts.law()
     for name in reforms:
         if name not in law.reforms:

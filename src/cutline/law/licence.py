@@ -120,11 +120,10 @@ def licence(day: Day, parties: Parties, subject: Subject, met: frozenset[str], d
         f"whether it was commercially available in the United States by {d} decides, and is not known here"
         for d in days
     ]
-    if UNKNOWN not in strictest:
-        unknown = [row.id for (row, _), policies in zip(reasons, said, strict=True) if UNKNOWN in policies]
-        conditions += [
-            f"{name}: ask for a licence as well, whose review is not published" for name in dict.fromkeys(unknown)
-        ]
+    if UNKNOWN not in strictest and any(UNKNOWN in policies for policies in said):
+        kinds = {row.kind for (row, _), policies in zip(reasons, said, strict=True) if UNKNOWN in policies}
+        what = "company letters ask" if kinds == {"letter"} else "another rule asks"
+        conditions.append(f"{what} for a licence as well, whose review is not published")
     return Licence(
         True, tuple(reasons), exceptions, None, " or ".join(dict.fromkeys(strictest)), tuple(dict.fromkeys(rows)),  # type: ignore[arg-type]
         tuple(dict.fromkeys(conditions)), beside,

@@ -17,6 +17,7 @@ from cutline.facts.law import Test
 from cutline.law.day import Day, Parties, day_of
 from cutline.law.licence import Subject, licence
 from cutline.law.limits import Items, met
+from cutline.law.verdict import NOT_ADVICE, said_of, stale
 
 AXES = ("tpp", "pd", "io", "memory")
 
@@ -50,7 +51,17 @@ def line(
             like[0]["makers"].append(maker)
         elif not like:
             merged.append(one | {"makers": [maker] if maker else []})
-    return {"to": to, "on": on.isoformat(), "layer": layer, "reforms": list(reforms), "lines": merged}
+    return {
+        "to": to, "parties": said_of(who), "on": on.isoformat(), "known": None if known is None else known.isoformat(),
+        "layer": layer, "reforms": list(reforms), "lines": merged, "warnings": _warnings(day, merged),
+    }  # fmt: skip
+
+
+def _warnings(day: Day, lines: list[dict[str, Any]]) -> list[str]:
+    """Return what a reader must know: no advice, age of the sources, tests of low confidence."""
+    tests = {t for one in lines for t in one["tests"]}
+    low = [t.id for t in day.rows("test") if t.id in tests and day.confidence(t) == "low"]
+    return [NOT_ADVICE, *([f"low confidence: {', '.join(low)}"] if low else []), *stale(day)]
 
 
 def _line(day: Day, who: Parties, maker: str, datacenter: bool) -> dict[str, Any]:

@@ -22,6 +22,8 @@ BITS = {"fp64": 64, "fp32": 32, "tf32": 19, "fp16": 16, "bf16": 16, "fp8": 8, "i
 """Bit length of the inputs by number format."""
 TF32_BITS = (19, 32)
 """What TF32 carries, and what it is stored in; the rules do not say which counts."""
+ROUNDED = Decimal("1.01")
+"""Rates of one part that differ by less are the same rate, rounded."""
 NPU_BITS = 8
 """Marketed rates of phone and laptop NPUs are taken as INT8, and are added: all units of the chip count."""
 PLANAR_NM = 20
@@ -209,6 +211,9 @@ def _tpp(name: str, facts: dict[tuple[str, str], list[Claim]]) -> tuple[Measure,
     extra = decimal(npu[0], "1e12") * NPU_BITS if npu else Decimal(0)
     values = {item: decimal(found[0], "1e12") * BITS[item.split("-")[0]] for item, found in rates.items()}
     top = max(values, key=lambda i: values[i]) if values else ""
+    sourced = [i for i in values if rates[i][0].source.id != "guess" and values[i] * ROUNDED >= values[top]]
+    if sourced:  # of rates that differ by rounding, one that a page states
+        top = max(sourced, key=lambda i: values[i])
     value = (values[top] if values else Decimal(0)) + extra
     claims = ((rates[top][0],) if values else ()) + ((npu[0],) if npu else ())
     says = f"{rates[top][0].printed} {top} x {BITS[top.split('-')[0]]} bit" if values else ""
@@ -217,7 +222,7 @@ def _tpp(name: str, facts: dict[tuple[str, str], list[Claim]]) -> tuple[Measure,
     readings = []
     if "tf32-dense" in rates:
         wide = decimal(rates["tf32-dense"][0], "1e12") * TF32_BITS[1] + extra
-        if wide > value * Decimal("1.01"):  # a rate rounded on its own is no other reading
+        if wide > value * ROUNDED:
             readings.append((wide, f"TF32 counted as {TF32_BITS[1]} bits"))
     others = []
     for item, found in rates.items():
@@ -265,7 +270,7 @@ def _links(best: dict[tuple[str, str], Claim], topology: str) -> tuple[Measure, 
 
 
 def imagined(
-    name: str = "imagined chip",
+    name: str = "",
     *,
     tpp: object = None,
     die_area: object = None,
@@ -302,6 +307,8 @@ def imagined(
         tpp=tpp, die_area=die_area, memory_bandwidth=memory_bandwidth, io_bandwidth=io_bandwidth, stack_area=stack_area,
         training_flop=training_flop, peaks=peaks, planar=planar,
     )  # fmt: skip
+    kind = "memory stack" if "stack_mm2" in read else "model weights" if "training_flop" in read else "imagined chip"
+    name = name or kind
     if "stack_mm2" in read:
         if "memory_gb_per_s" not in read:
             raise CutlineError("a memory stack needs its memory bandwidth as well as its stack area")
@@ -314,7 +321,12 @@ def imagined(
         read.setdefault(key, UNKNOWN)
     read.setdefault("tops", _tops_of(read["tpp"]))
     read.setdefault("interconnect_gb_per_s", replace(read["io_gb_per_s"], low=Decimal(0)))
-    return Part(name, read, datacenter, maker, "", sold_in_us)
+    notes: tuple[str, ...] = ()
+    if read["memory_gb_per_s"].exact and 0 < read["memory_gb_per_s"].low < SLOW_GB_PER_S and read["tpp"].low >= 1000:
+        notes = (f"memory bandwidth of {read['memory_gb_per_s'].low:f} GB/s: is that TB/s?",)
+    if datacenter is None:
+        notes += ("whether it is designed or marketed for data centres is not said: --datacenter or --no-datacenter",)
+    return Part(name, read, datacenter, maker, "", sold_in_us, notes=notes)
 
 
 GIVEN = {
@@ -322,6 +334,15 @@ GIVEN = {
     "stack_area": "stack_mm2", "training_flop": "training_flop",
 }  # fmt: skip
 """Arguments of a description and the quantities they give."""
+SAID = {
+    "die_area": "die area (mm2)",
+    "memory_bandwidth": "memory bandwidth (GB/s)",
+    "io_bandwidth": "io bandwidth (GB/s)",
+    "stack_area": "stack area (mm2)",
+}
+"""Arguments as messages name them, with their unit."""
+SLOW_GB_PER_S = 32
+"""A fast part with less memory bandwidth than this is more likely a slip between TB/s and GB/s."""
 
 
 def given(*, peaks: Mapping[str, object] | None = None, planar: bool = False, **numbers: object) -> dict[str, Measure]:
@@ -333,7 +354,7 @@ def given(*, peaks: Mapping[str, object] | None = None, planar: bool = False, **
         With the argument, the rule and the value.
     """
     read = {
-        GIVEN[k]: interval(v, k.replace("_", " "), above=k.endswith("_area"))
+        GIVEN[k]: interval(v, SAID.get(k, k.replace("_", " ")), above=k.endswith("_area"))
         for k, v in numbers.items()
         if v is not None
     }
@@ -370,7 +391,7 @@ def _from_peaks(peaks: Mapping[str, object]) -> tuple[Measure, Measure]:
     half = ", half of the rate with sparsity" if top in sparse and sparse[top] / 2 == dense[top] else ""
     value = dense[top] * BITS[top]
     wide = dense.get("tf32", Decimal(0)) * TF32_BITS[1]
-    readings = ((wide, f"TF32 counted as {TF32_BITS[1]} bits"),) if wide > value * Decimal("1.01") else ()
+    readings = ((wide, f"TF32 counted as {TF32_BITS[1]} bits"),) if wide > value * ROUNDED else ()
     says = f"{dense[top]:f} TFLOP/s {top} x {BITS[top]} bit{half}"
     return Measure(value, value, says, (), readings), exactly(max(dense.values()))
 

@@ -13,10 +13,12 @@ from cutline.law.day import Parties, day_of
 from cutline.law.licence import STRICT, Subject, licence
 from cutline.law.limits import Items, met
 from cutline.law.measures import Part
-from cutline.law.verdict import CLASSES, deciding, rule
+from cutline.law.outcome import class_of
+from cutline.law.verdict import LETTERS_LEFT_OUT, NOT_ADVICE, rule, stale
+from cutline.law.working import deciding
 
 ASKED = ("to", "parties", "on", "known", "layer", "reforms")
-BRIEF = ("item", "meets", "paragraphs", "licence_required", "policy", "exceptions", "possible")
+BRIEF = ("item", "verdict", "meets", "possible", "paragraphs", "licence_required", "policy", "exceptions", "flips")
 
 
 class Screened(NamedTuple):
@@ -65,9 +67,8 @@ def screen(
     meets, required, policy = [], [], []
     for code in unique.tolist():
         ids = frozenset(n for place, n in enumerate(names, 1) if code >> place & 1)
-        classes = {kinds[i] for i in ids if kinds[i]}
         answer = licence(day, who, subject, ids, bool(code & 1))
-        meets.append(next((c for c in CLASSES if c in classes), "none"))
+        meets.append(class_of(ids, kinds))
         required.append(answer.required)
         policy.append(answer.policy)
     return Screened(
@@ -75,29 +76,48 @@ def screen(
     )
 
 
-def screen_parts(parts: list[Part], to: str, **asked: Any) -> list[dict[str, Any]]:
-    """Return a short verdict for each part, in the order given."""
+def screen_parts(parts: list[Part], to: str, *, on: date, **asked: Any) -> dict[str, Any]:
+    """Return a short verdict for each part, in the order given, and what was asked.
+
+    Returns
+    -------
+    dict
+        `to`, `parties`, `on`, `known`, `layer`, `reforms`, `warnings`, and `rows`: `item`, `verdict`, `meets`, `possible`,
+        `paragraphs`, `licence_required`, `policy`, `exceptions`, `tpp`, `missing`, `nearest`, `flips`.
+    """
     rows = []
+    answer: dict[str, Any] = {}
     for part in parts:
-        answer = rule(part, to, **asked)
+        answer = rule(part, to, on=on, **asked)
         row = {k: answer[k] for k in BRIEF}
-        row["tpp"] = next(
-            (q["low"] for q in answer["quantities"] if q["quantity"] == "tpp" and q["low"] == q["high"]), None
+        measures_ = {q["quantity"]: q for q in answer["quantities"]}
+        tpp = measures_.get("tpp", {"low": None, "high": None})
+        row["tpp"] = tpp["low"] if tpp["low"] == tpp["high"] else None
+        row["missing"] = [n for n, q in measures_.items() if q["low"] != q["high"]] + ["datacenter"] * (
+            part.datacenter is None
         )
         row["nearest"] = nearest(answer)
-        row["flips"] = answer["flips"]
-        row["asked"] = {k: answer[k] for k in ASKED}
         rows.append(row)
-    return rows
+    warnings = [NOT_ADVICE, *stale(day_of(on, asked.get("known"), asked.get("layer", "as_enforced")))]
+    if any(p.form == "chip" and not p.maker for p in parts):
+        warnings.append(LETTERS_LEFT_OUT)
+    return {k: answer[k] for k in ASKED} | {"warnings": warnings, "rows": rows}
 
 
 def nearest(answer: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the comparison, of those on which a test turns, that the item meets or misses most closely."""
+    """Return the comparison on which a test turns that lies closest to its limit; `met` is that of the test.
+
+    Tests that a note excludes, although all comparisons hold, are left out.
+    """
     by_test: dict[str, list[dict[str, Any]]] = {}
     for m in answer["margins"]:
         by_test.setdefault(m["test"], []).append(m)
-    turning = [deciding(bounds) for bounds in by_test.values()]
-    return min((m for m in turning if m["margin"] is not None), key=lambda m: abs(m["margin"]), default=None)
+    found = []
+    for test, bounds in by_test.items():
+        m = deciding(bounds) | {"met": test in answer["paragraphs"]}
+        if m["margin"] is not None and (m["met"] or not all(b["holds"] for b in bounds)):
+            found.append(m)
+    return min(found, key=lambda m: abs(m["margin"]), default=None)
 
 
 def every_part() -> list[Part]:

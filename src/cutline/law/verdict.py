@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -10,18 +9,23 @@ from typing import Any
 
 import numpy as np
 
-from cutline.core.errors import CutlineError
-from cutline.facts.law import LAYERS, Bound, Dated, Test
+from cutline.core.errors import suggestions
+from cutline.facts.law import LAYERS, Test
 from cutline.law.cases import Cases, cases
-from cutline.law.day import STALE_DAYS, Day, Parties, day_of, name_of
-from cutline.law.licence import STRICT, Licence, Subject, confidence, licence
-from cutline.law.limits import COLUMN, RATIO, met
+from cutline.law.day import STALE_DAYS, Day, Parties, day_of, first_day, name_of
+from cutline.law.foundry import Die, presumption
+from cutline.law.licence import STRICT, licence
 from cutline.law.measures import QUANTITIES, Measure, Part, exactly
+from cutline.law.outcome import CLASSES, PRESUMED, Outcome, outcomes_of, subject_of
+from cutline.law.working import applies, basis, columns_of, margins, quantities, row_of
 
 NOT_ADVICE = "not legal advice; a classification is the exporter's own, or a ruling of BIS"
-CLASSES = ("3A090.a", "3A090.b", "3A090.c", "4E091")
-"""What a test can make of an item, strictest first."""
 FORMS = {"chip": ("chip", "board", "server"), "memory": ("memory",), "weights": ("weights",)}
+DOUBT = (Decimal("0.8"), Decimal("1.25"))
+"""A guess that is off by this much must not change what is free."""
+BY_STANDARD = "by the standard"
+"""Mark of a guess that a published standard leaves no doubt about, such as the rate of a named bus."""
+SAME = ("meets", "licence_required", "policy", "exceptions")
 
 
 def rule(
@@ -33,6 +37,7 @@ def rule(
     layer: str = "as_enforced",
     reforms: tuple[str, ...] = (),
     form: str = "",
+    die: Die | None = None,
     **parties: Any,
 ) -> dict[str, Any]:
     """Return whether an item may go to a place on a day, and why.
@@ -51,14 +56,17 @@ def rule(
         Bills to count as law.
     form : str
         chip, board or server, if only its numbers are wanted.
+    die : Die, optional
+        What its fabricator or packager knows, if one of them exports it.
     **parties
         `headquarters`, `parent`, `origin` (codes), `name`, `end_use`, `listed`, `listed_share`.
 
     Returns
     -------
     dict
-        `meets`, `paragraphs`, `eccn_candidates`, `licence_required` (None if that cannot be told), `policy`,
-        `exceptions`, `conditions`, `margins`, `flips`, `basis`, `layer`, `warnings`, and what they were asked about.
+        `verdict` (one sentence), `meets`, `paragraphs`, `eccn_candidates`, `licence_required` (None if that cannot be
+        told), `confidence`, `policy`, `exceptions`, `conditions`, `margins`, `flips`, `basis`, `layer`, `warnings`, and
+        what they were asked about. docs/json.md lists all keys.
 
     Raises
     ------
@@ -67,122 +75,150 @@ def rule(
     """
     day = day_of(on, known, layer, reforms)
     who = Parties(to, **parties)
-    answer = _verdict(part, who, day, form)
+    answer = _verdict(part, who, day, form, die)
     other = next(name for name in LAYERS if name != layer)
-    twin = _verdict(part, who, day_of(on, known, other, reforms), form)
-    keys = ("meets", "licence_required", "policy", "exceptions")
-    answer["other_layer"] = {"layer": other, "same": all(answer[k] == twin[k] for k in keys)} | {
-        k: twin[k] for k in keys
+    twin = _verdict(part, who, day_of(on, known, other, reforms), form, die)
+    answer["other_layer"] = {"layer": other, "same": all(answer[k] == twin[k] for k in SAME)} | {
+        k: twin[k] for k in SAME
     }
-    answer["warnings"] += _stale(day)
+    answer["without_reforms"] = None
+    if reforms:
+        plain = _verdict(part, who, day_of(on, known, layer), form, die)
+        answer["without_reforms"] = {k: plain[k] for k in SAME}
+    answer["warnings"] += stale(day)
     return answer
 
 
-def _verdict(part: Part, parties: Parties, day: Day, form: str) -> dict[str, Any]:
+def history(part: Part, to: str, *, on: date, **asked: Any) -> list[dict[str, Any]]:
+    """Return how the answer changed since the first rule, up to a day: spans with `from`, `until` and the verdict."""
+    plain = {k: v for k, v in asked.items() if k in ("known", "layer", "reforms")}
+    days = day_of(on, **plain).turns()
+    spans: list[dict[str, Any]] = []
+    keys = ("verdict", *SAME)
+    for start in [d for d in days if first_day() <= d <= on]:
+        answer = rule(part, to, on=start, **asked)
+        row = {k: answer[k] for k in keys}
+        if spans and all(spans[-1][k] == row[k] for k in keys):
+            continue
+        if spans:
+            spans[-1]["until"] = start.isoformat()
+        spans.append({"from": start.isoformat(), "until": None} | row)
+    return spans
+
+
+def _verdict(part: Part, parties: Parties, day: Day, form: str, die: Die | None) -> dict[str, Any]:
     tests: tuple[Test, ...] = day.rows("test")
     rows = cases(part, tests)
-    outcomes, which = outcomes_of(rows, tests, part, parties, day)
-    first = outcomes[0]
-    classes = {o["meets"] for o in outcomes}
-    needs = {o["licence"].required for o in outcomes}
-    sure = frozenset.intersection(*(o["met"] for o in outcomes))
-    maybe = frozenset.union(*(o["met"] for o in outcomes))
-    strictest = max(outcomes, key=_weight)
-    free: Licence = strictest["licence"]
-    required = first["licence"].required if len(needs) == 1 else None
+    presumed = None if die is None else presumption(day, die)
+    outcomes, which = outcomes_of(rows, tests, part, parties, day, presumed["presumed"] if presumed else False)
+    needs = {o.licence.required for o in outcomes}
+    required = needs.pop() if len(needs) == 1 else None
     reasons = _tests_behind(tests, part, parties, day)
-    shown = [t for t in tests if (t.meets or t.id in reasons) and _applies(t, part)]
-    answer = {
+    shown = [t for t in tests if (t.meets or t.id in reasons) and applies(t, part)]
+    used = {c for t in shown for c in columns_of(t)}
+    turned = [] if presumed and presumed["presumed"] is not False else flips(rows, outcomes, which)
+    turned += _disputes(part, tests, parties, day, outcomes)
+    doubted = _guesses(part, tests, parties, day, used) if required is False else []
+    if doubted:
+        required = None
+    strictest = max(outcomes, key=lambda o: o.weight)
+    classes = {o.meets for o in outcomes}
+    sure = frozenset.intersection(*(o.met for o in outcomes))
+    maybe = frozenset.union(*(o.met for o in outcomes))
+    exceptions = _exceptions(outcomes)
+    answer: dict[str, Any] = {
         "item": part.name,
         "form": part.form,
         "to": parties.destination,
-        "parties": _said(parties),
+        "parties": said_of(parties),
         "on": day.on.isoformat(),
         "known": None if day.known == date.max else day.known.isoformat(),
         "layer": day.layer,
         "reforms": list(day.reforms),
         "meets": classes.pop() if len(classes) == 1 else "undetermined",
-        "paragraphs": [t.id for t in tests if t.id in sure and (t.meets or t.id in reasons)],
-        "possible": sorted({o["meets"] for o in outcomes}),
+        "possible": sorted({o.meets for o in outcomes}),
+        "paragraphs": [t.id for t in tests if t.id in sure and (t.meets or t.id in reasons)]
+        + [PRESUMED] * (PRESUMED in sure),
         "eccn_candidates": eccns(day, part, maybe, outcomes, form),
         "licence_required": required,
+        "confidence": _confidence(day, strictest),
         "policy": _policy(outcomes, required),
-        "exceptions": _exceptions(outcomes),
-        "conditions": list(free.conditions),
-        "spared_by": next((o["licence"].spared.id for o in outcomes if o["licence"].spared), None),
+        "exceptions": exceptions,
+        "conditions": _conditions(strictest, exceptions),
+        "spared_by": next((o.licence.spared.id for o in outcomes if o.licence.spared), None),
         "quantities": quantities(part, shown),
         "margins": margins(part, shown),
-        "flips": flips(rows, outcomes, which, part, tests, parties, day),
-        "basis": basis(day, part, sure, maybe, tuple(t for t in tests if _applies(t, part)), reasons, free),
-        "beside": [_row(day, b, id=b.id, kind=b.kind) for b in free.beside],
-        "warnings": _warnings(part, day, free, required, {c for t in shown for c in _columns(t)}),
+        "flips": turned + doubted,
+        "basis": basis(day, sure, maybe, tuple(t for t in tests if applies(t, part)), reasons, strictest.licence, part),
+        "beside": [row_of(day, b, id=b.id, kind=b.kind) for b in strictest.licence.beside],
+        "warnings": _warnings(part, parties, day, strictest, required, used),
     }
-    return answer
+    if die is not None:
+        answer["foundry"] = presumed
+    return {"verdict": sentence(answer, strictest)} | answer
 
 
-def outcomes_of(
-    rows: Cases, tests: Iterable[Test], part: Part, parties: Parties, day: Day
-) -> tuple[list[dict[str, Any]], np.ndarray]:
-    """Return the different outcomes of the rows of an item, and which row has which."""
-    found = met(tests, rows.items)
-    names = list(found)
-    flags = np.broadcast_to(rows.items.datacenter, len(rows.items))
-    matrix = np.column_stack([*found.values(), flags]) if names else flags[:, None]
-    unique, which = np.unique(matrix, axis=0, return_inverse=True)
-    meets = {t.id: t.meets for t in day.rows("test")}
-    subject = _subject(part)
-    outcomes = []
-    for row in unique:
-        ids = frozenset(n for n, yes in zip(names, row, strict=False) if yes)
-        classes = {meets[i] for i in ids if meets[i]}
-        outcomes.append(
-            {
-                "met": ids,
-                "datacenter": bool(row[-1]),
-                "meets": next((c for c in CLASSES if c in classes), "none"),
-                "licence": licence(day, parties, subject, ids, bool(row[-1])),
-            }
-        )
-    return outcomes, which.reshape(-1)
+def sentence(answer: dict[str, Any], strictest: Outcome) -> str:
+    """Return the verdict in one sentence: whether a licence is required, and by what."""
+    if answer["licence_required"] is None:
+        return "it cannot be decided whether a licence is required"
+    if not answer["licence_required"]:
+        freed = f": spared by {answer['spared_by']}" if answer["spared_by"] else ""
+        return f"no licence required by these rules{freed}"
+    rows = [row for row, _ in strictest.licence.reasons]
+    kinds = {row.kind for row in rows}
+    meets = " or ".join(p for p in answer["possible"] if p != "none")
+    said = []
+    for kind, words in {
+        "embargo": next((row.id for row in rows if row.kind == "embargo"), ""),
+        "listed party": "listed party",
+        "end use": "by end use",
+        "list": f"{meets} by presumption on its fabricator" if PRESUMED in answer["paragraphs"] else meets,
+        "letter": "by company letter" + ("; not by the chip's parameters" if kinds == {"letter"} else ""),
+        "bill": "by a bill that is not law",
+    }.items():
+        if kind in kinds:
+            said.append(words)
+    sure = " (low confidence)" if answer["confidence"] == "low" else ""
+    spare = f"; {' or '.join(answer['exceptions'])} may spare it" if answer["exceptions"] else ""
+    return f"licence required, {' and '.join(said)}{sure}{spare}"
 
 
-def _subject(part: Part) -> Subject:
-    return Subject(part.name, part.maker, part.maker_country, part.sold_in_us, part.released)
+def _confidence(day: Day, strictest: Outcome) -> str:
+    """Return how sure the requirement is: that of its surest reason."""
+    order = ("low", "medium", "high")
+    return max((day.confidence(row) for row, _ in strictest.licence.reasons), key=order.index, default="high")
 
 
-def _policies(found: Licence) -> list[str]:
-    """Return the review policies that are possible for one outcome, strictest first."""
-    return found.policy.split(" or ") if found.policy else []
-
-
-def _weight(outcome: dict[str, Any]) -> tuple[int, int]:
-    """Return how strict an outcome is."""
-    found: Licence = outcome["licence"]
-    return (int(found.required), -min((STRICT.index(p) for p in _policies(found)), default=len(STRICT)))
-
-
-def _policy(outcomes: list[dict[str, Any]], required: bool | None) -> str:
+def _policy(outcomes: list[Outcome], required: bool | None) -> str:
     """Return the review policy, or all that are possible."""
     if required is False:
         return "no licence required"
-    found = {p for o in outcomes if o["licence"].required for p in _policies(o["licence"])}
-    return " or ".join(sorted(found, key=STRICT.index))
+    found = {p for o in outcomes if o.licence.required for p in o.policies}
+    return " or ".join(sorted(found, key=STRICT.index)) or "no licence required"
 
 
-def _exceptions(outcomes: list[dict[str, Any]]) -> list[str]:
+def _exceptions(outcomes: list[Outcome]) -> list[str]:
     """Return the exceptions that are there in every outcome that needs a licence."""
-    needing = [[r.id for r in o["licence"].exceptions if not r.parties] for o in outcomes if o["licence"].required]
+    needing = [[r.id for r in o.licence.exceptions if not r.parties] for o in outcomes if o.licence.required]
     if not needing:
         return []
     return list(dict.fromkeys(i for i in needing[0] if all(i in n for n in needing)))
 
 
-def eccns(day: Day, part: Part, maybe: frozenset[str], outcomes: list[dict[str, Any]], form: str) -> list[str]:
+def _conditions(strictest: Outcome, exceptions: list[str]) -> list[str]:
+    """Return the conditions of the policy, and of the exceptions that are offered."""
+    offered = {r.id for r in strictest.licence.exceptions if r.parties or r.id in exceptions}
+    names = {r.id for r in strictest.licence.exceptions}
+    return [c for c in strictest.licence.conditions if (name := c.split(":")[0]) not in names or name in offered]
+
+
+def eccns(day: Day, part: Part, maybe: frozenset[str], outcomes: list[Outcome], form: str) -> list[str]:
     """Return the numbers under which the item may be classified, by its form; the strictest class comes first."""
     forms = (form,) if form else FORMS[part.form]
     found: list[str] = []
     for kind in (*CLASSES, "none"):
-        if kind not in {o["meets"] for o in outcomes}:
+        if kind not in {o.meets for o in outcomes}:
             continue
         rows = [r for f in forms for r in day.rows("eccn") if r.form == f]
         if kind != "none":
@@ -197,217 +233,82 @@ def _any(wanted: tuple[str, ...], ids: frozenset[str]) -> bool:
     return any(i.startswith(w) for w in wanted for i in ids)
 
 
-def _columns(test: Test) -> set[str]:
-    """Return the columns of `Items` that a test compares."""
-    return {c for b in test.asks for q in b.quantities for c in RATIO.get(q, (COLUMN.get(q, q),))}
-
-
-def _applies(test: Test, part: Part) -> bool:
-    """Return whether an item has what a test compares: a chip has no package area of memory, weights have no TPP."""
-    return _columns(test) <= set(part.measures)
-
-
-def quantities(part: Part, shown: Iterable[Test]) -> list[dict[str, Any]]:
-    """Return what was measured of the item: value or interval, how, and from which claims."""
-    found = []
-    used = {c for t in shown for c in _columns(t)}
-    for name, measure in part.measures.items():
-        if name not in used:
-            continue
-        found.append(
-            {
-                "quantity": name,
-                "low": _plain(measure.low),
-                "high": None if measure.high is None else _plain(measure.high),
-                "says": measure.says,
-                "sources": [
-                    {
-                        "id": c.source.id,
-                        "tier": c.source.tier,
-                        "title": c.source.title,
-                        "url": c.source.url,
-                        "note": c.note,
-                    }
-                    for c in measure.claims
-                ],
-                "open": [{"value": _plain(v), "why": why} for v, why in measure.open],
-                "disputed": [{"value": _plain(v), "source": why} for v, why in measure.disputed],
-            }
-        )
-    return found
-
-
-def value_of(part: Part, bound: Bound) -> tuple[Decimal, Decimal | None]:
-    """Return what an item has of the quantity of a bound: low and high, None without an upper end."""
-    if bound.quantity in RATIO:
-        upper, lower = (part.measures.get(c, exactly(Decimal(0))) for c in RATIO[bound.quantity])
-        return _ratio(upper, lower)
-    parts = [part.measures.get(COLUMN[q], exactly(Decimal(0))) for q in bound.quantities]
-    lows, highs = sum((p.low for p in parts), Decimal(0)), [p.high for p in parts]
-    return lows, None if None in highs else sum((h for h in highs if h is not None), Decimal(0))
-
-
-def _ratio(upper: Measure, lower: Measure) -> tuple[Decimal, Decimal | None]:
-    if lower.high == 0 and lower.exact:
-        return Decimal(0), Decimal(0)
-    low = upper.low / lower.high if lower.high else Decimal(0)
-    high = upper.high / lower.low if lower.low and upper.high is not None else None
-    return low, high
-
-
-def margins(part: Part, tests: Iterable[Test]) -> list[dict[str, Any]]:
-    """Return for each comparison of each test: the limit, what the item has, and by how much that lies above it."""
-    found = []
-    for test in tests:
-        for bound in test.asks:
-            if not bound.limit:
-                continue
-            low, high = value_of(part, bound)
-            known = high is not None and low == high
-            found.append(
-                {
-                    "test": test.id,
-                    "asks": str(bound),
-                    "quantity": bound.quantity,
-                    "limit": _plain(bound.limit),
-                    "value": _plain(low) if known else None,
-                    "low": _plain(low),
-                    "high": None if high is None else _plain(high),
-                    "margin": float(low / bound.limit - 1) if known else None,
-                }
-            )
-    return found
-
-
-def deciding(bounds: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the comparison on which a test turns: the farthest missed, or of those held the closest.
-
-    An upper limit is missed from above, so its margin counts the other way.
-    """
-
-    def slack(m: dict[str, Any]) -> float:
-        upper = "<" in m["asks"]
-        if m["low"] >= m["limit"]:
-            beyond = m["low"] / m["limit"] - 1
-        elif m["high"] is not None and m["high"] < m["limit"]:
-            beyond = m["high"] / m["limit"] - 1
-        else:
-            return -1e9  # open: nothing else decides
-        return float(-beyond if upper else beyond)
-
-    return min(bounds, key=slack)
-
-
-def flips(
-    rows: Cases, outcomes: list[dict[str, Any]], which: np.ndarray, part: Part, tests: tuple[Test, ...],
-    parties: Parties, day: Day,
-) -> list[dict[str, Any]]:  # fmt: skip
-    """Return where the answer turns: by stretches of what is not known, and by sources that say something else."""
+def flips(rows: Cases, outcomes: list[Outcome], which: np.ndarray) -> list[dict[str, Any]]:
+    """Return where the answer turns, by stretches of what is not known."""
     found = []
     for name, stretches in rows.stretches.items():
         runs: list[dict[str, Any]] = []
         for place, stretch in enumerate(stretches):
             here = [outcomes[i] for i in np.unique(which[rows.picked[name] == place])]
-            row = {
-                "quantity": name,
-                "from": _plain(stretch.low),
-                "to": None if stretch.high is None else _plain(stretch.high),
-                "says": stretch.says,
-                "meets": sorted({o["meets"] for o in here}),
-                "licence_required": _one({o["licence"].required for o in here}),
-            }
-            same = (
-                runs and not stretch.says and all(runs[-1][k] == row[k] for k in ("meets", "licence_required", "says"))
-            )
-            if same:
+            row = _flip(name, stretch.low, stretch.high, stretch.says, here)
+            if runs and not stretch.says and all(runs[-1][k] == row[k] for k in ("meets", "licence_required", "says")):
                 runs[-1]["to"] = row["to"]
             else:
                 runs.append(row)
         if len({(tuple(r["meets"]), r["licence_required"]) for r in runs}) > 1:
             found += runs
-    return found + _disputes(part, tests, parties, day, outcomes)
-
-
-def _disputes(
-    part: Part, tests: tuple[Test, ...], parties: Parties, day: Day, outcomes: list[dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """Return which losing claims would change the answer."""
-    before = ({o["meets"] for o in outcomes}, _one({o["licence"].required for o in outcomes}))
-    found = []
-    for name, measure in part.measures.items():
-        for value, source in measure.disputed:
-            other = replace(part, measures={**part.measures, name: exactly(value)})
-            here, _ = outcomes_of(cases(other, tests), tests, other, parties, day)
-            after = ({o["meets"] for o in here}, _one({o["licence"].required for o in here}))
-            if after != before:
-                found.append(
-                    {
-                        "quantity": name, "from": _plain(value), "to": _plain(value), "says": f"claim of {source}",
-                        "meets": sorted(after[0]), "licence_required": after[1],
-                    }
-                )  # fmt: skip
     return found
 
 
-def _one(found: set[bool]) -> bool | None:
-    return next(iter(found)) if len(found) == 1 else None
-
-
-def basis(
-    day: Day, part: Part, sure: frozenset[str], maybe: frozenset[str], tests: tuple[Test, ...], reasons: frozenset[str],
-    found: Licence,
-) -> list[dict[str, Any]]:  # fmt: skip
-    """Return the steps that lead to the answer, each with its citation, layer and confidence."""
-    excluding = {other for t in tests for other in t.unless}
-    steps = [{"step": "measured", "says": q["says"], "what": q["quantity"]} for q in quantities(part, tests)]
-    for test in tests:
-        if test.id in maybe and (test.meets or test.id in reasons or test.id in excluding):
-            kind = "meets" if test.id in sure else "may meet"
-            steps.append(_row(day, test, step=kind, what=test.id))
-    if not any(s["step"] != "measured" for s in steps):
-        steps.append({"step": "meets", "what": "none", "says": "no test of the day is met"})
-    for row, party in found.reasons:
-        steps.append(_row(day, row, step="licence", what=f"{row.id} ({party})"))
-    if not found.reasons:
-        steps.append(
-            {"step": "licence", "what": "none", "says": "no requirement of the day reaches this item and buyer"}
-        )
-    if found.spared is not None:
-        steps.append(_row(day, found.spared, step="spared", what=found.spared.id))
-    for relief in found.exceptions:
-        steps.append(_row(day, relief, step="exception", what=relief.id))
-    for policy in found.policies:
-        steps.append(_row(day, policy, step="review", what=policy.policy))
-    return steps
-
-
-def _row(day: Day, row: Dated, **what: str) -> dict[str, Any]:
-    """Return a row of the rules as plain data."""
-    act = day.act(row)
-    return what | {
-        "says": row.says or row.id,
-        "citation": "; ".join(c for c in (row.cite, act.cited) if c),
-        "source": act.id,
-        "url": act.url,
-        "from": row.start.isoformat(),
-        "known": act.known.isoformat(),
-        "layer": row.layer or "both",
-        "confidence": confidence(day, [row]),
-        "note": row.note,
+def _flip(name: str, low: Decimal, high: Decimal | None, says: str, here: list[Outcome]) -> dict[str, Any]:
+    required = {o.licence.required for o in here}
+    return {
+        "quantity": name,
+        "from": float(low),
+        "to": None if high is None else float(high),
+        "says": says,
+        "meets": sorted({o.meets for o in here}),
+        "licence_required": required.pop() if len(required) == 1 else None,
     }
+
+
+def _with(
+    part: Part, name: str, measure: Measure, tests: tuple[Test, ...], parties: Parties, day: Day
+) -> list[Outcome]:
+    """Return the outcomes of a part with another value of one quantity."""
+    other = replace(part, measures={**part.measures, name: measure})
+    return outcomes_of(cases(other, tests), tests, other, parties, day)[0]
+
+
+def _disputes(
+    part: Part, tests: tuple[Test, ...], parties: Parties, day: Day, outcomes: list[Outcome]
+) -> list[dict[str, Any]]:
+    """Return which losing claims would change the answer."""
+    found = []
+    before = _flip("", Decimal(0), None, "", outcomes)
+    for name, measure in part.measures.items():
+        for value, source in measure.disputed:
+            here = _with(part, name, exactly(value), tests, parties, day)
+            row = _flip(name, value, value, f"claim of {source}", here)
+            if any(row[k] != before[k] for k in ("meets", "licence_required")):
+                found.append(row)
+    return found
+
+
+def _guesses(part: Part, tests: tuple[Test, ...], parties: Parties, day: Day, used: set[str]) -> list[dict[str, Any]]:
+    """Return the guesses that make an item free, and would not if they were off by a quarter."""
+    found = []
+    for name, measure in part.measures.items():
+        doubtful = [c for c in measure.claims if c.source.id == "guess" and BY_STANDARD not in c.note]
+        if name not in used or not doubtful or not measure.exact:
+            continue
+        wide = Measure(measure.low * DOUBT[0], measure.low * DOUBT[1])
+        here = _with(part, name, wide, tests, parties, day)
+        if any(o.licence.required for o in here):
+            says = f"{float(measure.low):,g} is a guess; this is what a quarter more or less of it could be"
+            found.append(_flip(name, wide.low, wide.high, says, here))
+    return found
 
 
 def _tests_behind(tests: tuple[Test, ...], part: Part, parties: Parties, day: Day) -> frozenset[str]:
     """Return the tests that meet no paragraph, but on which a requirement or a policy for this buyer turns."""
-    subject = _subject(part)
     every = frozenset(t.id for t in tests)
-    found = licence(day, parties, subject, every, bool(part.datacenter or part.datacenter is None))
-    rows = [row for row, _ in found.reasons]
-    asked = [i for row in rows for i in row.items] + [i for p in found.policies for i in p.items]
+    found = licence(day, parties, subject_of(part), every, part.datacenter is not False)
+    asked = [i for row, _ in found.reasons for i in row.items] + [i for p in found.policies for i in p.items]
     return frozenset(t.id for t in tests if not t.meets and any(t.id.startswith(i) for i in asked))
 
 
-def _said(parties: Parties) -> dict[str, Any]:
+def said_of(parties: Parties) -> dict[str, Any]:
     """Return what is known of the buyer."""
     said = {
         "destination": name_of(parties.destination), "headquarters": parties.headquarters, "parent": parties.parent,
@@ -417,12 +318,17 @@ def _said(parties: Parties) -> dict[str, Any]:
     return {k: v for k, v in said.items() if v}
 
 
-def _warnings(part: Part, day: Day, found: Licence, required: bool | None, used: set[str]) -> list[str]:
+def _warnings(
+    part: Part, parties: Parties, day: Day, strictest: Outcome, required: bool | None, used: set[str]
+) -> list[str]:
     """Return what a reader must know beside the verdict."""
     said = [NOT_ADVICE, *part.notes]
-    low = [row for row, _ in found.reasons if day.confidence(row) == "low"]
-    for row in low:
-        said.append(f"low confidence: {row.id}: {row.note or day.act(row).cited}")
+    for row, _ in strictest.licence.reasons:
+        if row.note or day.confidence(row) == "low":
+            said.append(
+                f"{row.id}: {row.note or day.act(row).cited}"
+                + (" (low confidence)" if day.confidence(row) == "low" else "")
+            )
     guessed = [
         f"{QUANTITIES[n].split(',')[0]} ({c.note})"
         for n, m in part.measures.items() for c in m.claims if c.source.id == "guess" and n in used
@@ -434,11 +340,47 @@ def _warnings(part: Part, day: Day, found: Licence, required: bool | None, used:
             "not decided: treat it as controlled until the open value is known; flips says at which value it turns"
         )
     if part.form == "chip" and not part.maker:
-        said.append("company letters are not counted: they bind named makers, and the maker is not given")
+        said.append(LETTERS_LEFT_OUT)
+    return said + _about_parties(parties, day) + _about_reforms(day)
+
+
+LETTERS_LEFT_OUT = "company letters are not counted: they bind named makers, and the maker is not given"
+
+
+def _about_parties(parties: Parties, day: Day) -> list[str]:
+    """Return what was not asked of the buyer, or hangs on rules that are not sure."""
+    said = []
+    if parties.name:
+        said.append(
+            f"'{parties.name}' was not screened: look for it in the consolidated screening list, and say --listed if it is there"
+        )
+        named = {p for row in day.rows("relief") for p in row.parties}
+        close = suggestions(parties.name, named, 2)
+        if close and parties.name.casefold() not in {n.casefold() for n in named}:
+            said.append(f"names count as written; did you mean {' or '.join(close)}?")
+    if parties.listed_share:
+        for row in day.rows("requirement"):
+            if row.kind == "listed party" and day.confidence(row) == "low":
+                said.append(f"{row.id}: {row.says} (low confidence; {day.act(row).cited})")
+    if parties.origin == parties.destination:
+        said.append("a transfer inside one country: asked as if it were an export to it")
     return said
 
 
-def _stale(day: Day) -> list[str]:
+def _about_reforms(day: Day) -> list[str]:
+    """Return which bills change nothing on the day, and why."""
+    said = []
+    for name in day.reforms:
+        tables = day.law.reforms[name]
+        begin = min((row.start for t, rows in tables.items() if t != "instrument" for row in rows), default=None)
+        if begin is None or "requirement" not in tables:
+            said.append(f"{name}: the bill asks for no licence of its own")
+        elif begin > day.on:
+            said.append(f"{name}: counts from its introduction on {begin}, so it changes nothing on {day.on}")
+    return said
+
+
+def stale(day: Day) -> list[str]:
     """Return the alarm if the newest thing read of a layer is too old for the day."""
     newest = day.newest()
     if (day.on - newest).days <= STALE_DAYS:
@@ -447,14 +389,3 @@ def _stale(day: Day) -> list[str]:
         f"stale: the newest source of layer {day.layer} is of {newest}, {(day.on - newest).days} days before {day.on}; "
         "look for newer acts"
     ]
-
-
-def _plain(value: Decimal) -> float:
-    return float(value)
-
-
-def check_parties(parties: dict[str, Any]) -> None:
-    """Refuse what cannot be said of a buyer: a share outside of 0 to 100 %."""
-    share = parties.get("listed_share", 0)
-    if not 0 <= share <= 100:
-        raise CutlineError(f"listed share must be between 0 and 100; got {share}")

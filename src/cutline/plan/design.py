@@ -224,7 +224,7 @@ def design(
     most = rate(open_)
     rows = []
     for start, tests, mine in _lines(to, on, reference.text("maker"), asked):
-        found = sorted(((rate(d), d) for d in designs(mine, limits)), key=lambda x: -x[0])
+        found = sorted(((r, d) for d in designs(mine, limits) if (r := rate(d))), key=lambda x: -x[0])
         row: dict[str, Any] = {"from": start.isoformat(), "tests": tests, "designs": len(found)}
         rows.append(row | {"best": _said(found[0][1], limits, found[0][0], most) if found else None})
         last = found
@@ -235,12 +235,45 @@ def design(
         beside.append(
             {"chip": part.name, "tokens_per_s_per_chip": value, "share": value / most if most else None} | _facts(part)
         )
+    best = rows[-1]["best"]
+    now = line(to, on=on, **asked)
     return {
-        "to": to, "on": on.isoformat(), "layer": layer, "reforms": list(reforms), "for": goal, "model": model.name, "chips": chips,
+        "to": to, "parties": now["parties"], "on": on.isoformat(), "known": now["known"], "layer": layer, "reforms": list(reforms),
+        "for": goal, "model": model.name, "chips": chips,
         "context": context if goal == "decode" else None, "like": reference.name, "dies": dies, "limits": list(limits.said),
-        "without_line": _said(open_, limits, most, most), "best": rows[-1]["best"],
+        "without_line": _said(open_, limits, most, most), "best": best,
         "designs": [_said(d, limits, r, most) for r, d in last[:5]], "lines": rows, "compare": beside,
+        "why": why(best, _said(open_, limits, most, most)), "warnings": [*now["warnings"], *(DECODING if goal == "decode" else ())],
     }  # fmt: skip
+
+
+DECODING = (
+    "decoding: weights in 8 bits, 20 tokens a second for each reader at least, no prefill beside; it compares chips and plans no service",
+)
+
+
+def why(best: dict[str, Any] | None, most: dict[str, Any]) -> list[str]:
+    """Return in words why the best chip looks as it does, against the same package without any line."""
+    if not most["tokens_per_s_per_chip"]:
+        return ["the model does not fit, not even without a line; take more chips or a smaller model"]
+    if best is None:
+        return ["nothing that could do this is free of a licence"]
+    said = []
+    if best["tpp"] < 0.999 * most["tpp"]:
+        said.append(f"the line cuts the peak to {100 * best['tpp'] / most['tpp']:.0f} % of what the package could hold")
+    if best["area_mm2"] > 1.01 * best["compute_mm2"]:
+        said.append(
+            f"its dies must have {best['area_mm2']:,.0f} mm2 although {best['compute_mm2']:,.0f} would hold that peak: density is a limit "
+            "of its own"
+        )
+    for key, name in (("memory_gb_per_s", "memory rate"), ("link_gb_per_s", "link")):
+        share = best[key] / most[key]
+        said.append(
+            f"the {name} is cut to {100 * share:.0f} %"
+            if share < 0.999
+            else f"the {name} is no limit, so it has all of it"
+        )
+    return said
 
 
 def _lines(to: str, on: date, maker: str, asked: dict[str, Any]) -> list[tuple[date, list[str], dict[str, Any]]]:
