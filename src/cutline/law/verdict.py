@@ -21,7 +21,7 @@ from cutline.law.working import applies, basis, columns_of, margins, quantities,
 
 NOT_ADVICE = "not legal advice; a classification is the exporter's own, or a ruling of BIS"
 FORMS = {"chip": ("chip", "board", "server"), "memory": ("memory",), "weights": ("weights",)}
-DOUBT = (Decimal("0.8"), Decimal("1.25"))
+DOUBT = (Decimal("0.9"), Decimal("1.1"))
 """A guess that is off by this much must not change what is free."""
 BY_STANDARD = "by the standard"
 """Mark of a guess that a published standard leaves no doubt about, such as the rate of a named bus."""
@@ -286,7 +286,7 @@ def _disputes(
 
 
 def _guesses(part: Part, tests: tuple[Test, ...], parties: Parties, day: Day, used: set[str]) -> list[dict[str, Any]]:
-    """Return the guesses that make an item free, and would not if they were off by a quarter."""
+    """Return the guesses that make an item free, and would not if they were off by a tenth."""
     found = []
     for name, measure in part.measures.items():
         doubtful = [c for c in measure.claims if c.source.id == "guess" and BY_STANDARD not in c.note]
@@ -295,7 +295,7 @@ def _guesses(part: Part, tests: tuple[Test, ...], parties: Parties, day: Day, us
         wide = Measure(measure.low * DOUBT[0], measure.low * DOUBT[1])
         here = _with(part, name, wide, tests, parties, day)
         if any(o.licence.required for o in here):
-            says = f"{float(measure.low):,g} is a guess; this is what a quarter more or less of it could be"
+            says = f"{float(measure.low):,g} is a guess; this is what a tenth more or less of it could be"
             found.append(_flip(name, wide.low, wide.high, says, here))
     return found
 
