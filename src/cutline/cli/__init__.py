@@ -63,8 +63,8 @@ def _run(arguments: list[str] | None) -> int:
     return 0
 
 
-MANY = ("--peak", "--reform")
-"""Options that may be given more than once; of any other the parser would silently keep the last."""
+ONCE = ("--to",)
+"""Options of which the parser must not silently keep the last: whoever names two destinations wants both."""
 
 
 def _checked(words: list[str]) -> list[str]:
@@ -74,7 +74,7 @@ def _checked(words: list[str]) -> list[str]:
     found: list[str] = []
     for place, word in enumerate(words):
         name = word.split("=")[0]
-        if name.startswith("--") and name not in MANY and name in (w.split("=")[0] for w in found):
+        if name in ONCE and name in (w.split("=")[0] for w in found):
             raise CutlineError(f"{name} is given twice; give it once")
         found.append(word)
         if word == "--worksheet" and (place + 1 == len(words) or words[place + 1].startswith("--")):
