@@ -37,7 +37,6 @@ QUANTITIES = (
     "transistors",
     "listed_share",
 )
-OPERATORS = (">=", ">", "<", "<=")
 
 
 class Bound(NamedTuple):

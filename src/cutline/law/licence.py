@@ -9,7 +9,7 @@ from decimal import Decimal
 from fnmatch import fnmatch
 from typing import Any
 
-from cutline.facts.law import Dated, Policy, Relief, Requirement
+from cutline.facts.law import Policy, Relief, Requirement
 from cutline.law.day import Day, Parties
 
 STRICT = (
@@ -191,9 +191,3 @@ def _beside(row: Any, day: Day, parties: Parties, subject: Subject, met: frozens
     named = any(fnmatch(subject.name, p) for p in row.parts)
     asked = named if row.parts and not row.items else named or touches(row.items, met) or not (row.items or row.parts)
     return asked and (not row.to or bool(day.covers(row, parties)))
-
-
-def confidence(day: Day, rows: Iterable[Dated]) -> str:
-    """Return the lowest confidence of some rows."""
-    order = ("low", "medium", "high")
-    return min((day.confidence(r) for r in rows), key=order.index, default="high")

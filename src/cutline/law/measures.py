@@ -91,7 +91,6 @@ class Part:
 
 
 UNKNOWN = Measure(Decimal(0), OPEN_END, "not known")
-NONE = Measure(Decimal(0), Decimal(0), "none")
 
 
 def exactly(value: Decimal, says: str = "", claims: tuple[Claim, ...] = ()) -> Measure:

@@ -45,7 +45,6 @@ class Limits:
     link_gb_per_s: float
     """one direction"""
     host_gb_per_s: float
-    power_w: float
     said: tuple[dict[str, Any], ...]
 
     @property
@@ -110,7 +109,7 @@ def limits_of(like: Chip, dies: int) -> Limits:
     ]
     return Limits(
         float(tpp.low / area.low), float(reticle.value), dies, count * stack.get("memory_rate") / 1e9, count * stack.get("memory"),
-        like.get("link", "scale-up") / 1e9, like.get("link", "host") / 1e9, like.get("power"), tuple(said),
+        like.get("link", "scale-up") / 1e9, like.get("link", "host") / 1e9, tuple(said),
     )  # fmt: skip
 
 
