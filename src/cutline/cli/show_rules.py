@@ -256,7 +256,7 @@ def table(answer: Answer) -> None:
         meets = r["meets"] if r["meets"] != "undetermined" else "open"
         rows.append([r["item"], tpp, meets, needs, beyond(r["nearest"]), review + spare])
     screen.columns(
-        ["part", "TPP", "meets", "licence", "nearest limit", "review (exceptions), or what is not known"],
+        ["part", "TPP", "meets", "licence", "nearest limit", "review"],
         rows,
         right=(1,),
     )
@@ -264,7 +264,7 @@ def table(answer: Answer) -> None:
     said = ", ".join(f"{n} {word}" for word, n in sorted(counts.items(), key=lambda kv: -kv[1]))
     screen.line(f"{asked(answer)}, layer {answer['layer']}: {said}", "bold", hang=2)
     screen.line(
-        "review: denied (policy), denial or approval (presumption), exceptions behind it. --json says at which value an open "
+        "review: denied (policy), denial or approval (presumption), exceptions behind it; or what is not known. --json says at which value an open "
         "answer flips."
     )
     warnings(answer)
