@@ -19,6 +19,7 @@ NAMES = {
     "training_flop": "operations",
     "tops": "TOPS",
     "datacenter": "data centre",
+    "reading": "package or card",
 }
 """Columns of items as words."""
 SHORT = {

@@ -93,9 +93,8 @@ def screen_parts(parts: list[Part], to: str, *, on: date, **asked: Any) -> dict[
         measures_ = {q["quantity"]: q for q in answer["quantities"]}
         tpp = measures_.get("tpp", {"low": None, "high": None})
         row["tpp"] = tpp["low"] if tpp["low"] == tpp["high"] else None
-        row["missing"] = [n for n, q in measures_.items() if q["low"] != q["high"]] + ["datacenter"] * (
-            part.datacenter is None
-        )
+        row["missing"] = [n for n, q in measures_.items() if q["low"] != q["high"]]
+        row["missing"] += ["datacenter"] * (part.datacenter is None) + ["reading"] * bool(part.readings)
         row["nearest"] = nearest(answer)
         rows.append(row)
     warnings = [NOT_ADVICE, *stale(day_of(on, asked.get("known"), asked.get("layer", "as_enforced")))]
