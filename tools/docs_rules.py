@@ -87,7 +87,7 @@ def open_table() -> str:
             missing = [w for k, w in names.items() if not part.measures[k].exact]
             missing += ["marketing"] if part.datacenter is None else []
             missing += ["bit length of TF32"] if part.measures["tpp"].open else []
-            found.setdefault(", ".join(missing), []).append(part.name)
+            found.setdefault(", ".join(missing) or "nothing, but a guess decides", []).append(part.name)
     said = [
         f"For China on {on}, {sum(map(len, found.values()))} of {len(parts)} parts are open. A fact that would settle one is welcome "
         "([docs/data.md](data.md) says how to add it):", "", "| not known | parts |", "|---|---|",

@@ -52,7 +52,8 @@ class Bound(NamedTuple):
         return " + ".join(self.quantities)
 
     def __str__(self) -> str:
-        return f"{self.quantity} {self.operator} {self.limit:,f}"
+        limit = f"{self.limit:,f}" if self.limit < 10**12 else f"{self.limit.normalize()}".replace("E+", "e")
+        return f"{self.quantity} {self.operator} {limit}"
 
 
 def read_bound(text: str) -> Bound:
