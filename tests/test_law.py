@@ -19,7 +19,7 @@ from cutline.law.limits import Items, reaches
 from cutline.law.line import line
 from cutline.law.measures import chip, imagined, interval
 from cutline.law.screen import every_part, screen, screen_parts
-from cutline.law.verdict import rule
+from cutline.law.verdict import history, rule
 
 TODAY = date(2026, 10, 1)
 EVERY = [
@@ -145,6 +145,8 @@ def test_rows_that_do_not_fit_each_other_are_refused():
         ("2400", "1500.0001", []),
         ("2399.99", "1400", []),
         ("2400", "750", ["3A090.b.1", "3A090.b.2"]),
+        ("2096", "670", []),  # Wormhole, density 3.128
+        ("2096", "655", ["3A090.b.2"]),  # density exactly 3.2
         ("2399.9999", "750", []),  # 3.2 x 750 = 2,400: the part just below both lines
         ("4799.99", "3000", []),  # density 1.59999...
         ("4799.99", "2999", ["3A090.b.1"]),
@@ -252,7 +254,6 @@ def test_weights_are_controlled_by_the_text_alone():
         ("A30", "3A090.b", ["3A090.b.1"]),  # density 3.196, not rounded to 3.2
         ("A10", "none", []),
         ("L20", "none", []),
-        ("Wormhole-n150", "none", []),
         ("L2", "none", []),
         ("L4", "3A090.a", ["3A090.a.2"]),
         ("L40", "3A090.b", ["3A090.b.1", "3A090.b.2"]),
@@ -363,21 +364,16 @@ def test_foundry_presumption_by_day_count_and_designer():
         found = presumption(day_of(day(on)), Die(*die))
         return None if found is None else found["presumed"]
 
-    few, done = Decimal("29.99e9"), day("2027-06-01")
+    few = Decimal("29.99e9")
     assert presumption(day_of(day("2025-01-15")), Die()) is None
     assert held("2025-01-16", few, True, "other", "fabricator") is False
     assert held("2025-01-16", Decimal("30e9"), True, "other", "fabricator") is True
     assert held("2025-01-16", few, True, "other", "other") is True
     for year, count, presumed in (
-        (2026, 34, True),
-        (2027, 34, False),
-        (2027, 35, True),
-        (2028, 34, None),
-        (2029, 39, False),
-        (2029, 40, True),
-    ):
-        assert held("2025-06-01", Decimal(count) * 10**9, False, "other", "approved OSAT", date(year, 6, 1)) is presumed
-    assert held("2025-06-01", Decimal("34e9"), True, "other", "fabricator", done) is True  # HBM
+        (2026, 34, True), (2027, 34, False), (2027, 35, True), (2028, 34, None), (2028, 40, True), (2029, 39, False), (2029, 40, True),
+    ):  # fmt: skip
+        assert held(f"{year}-06-01", Decimal(count) * 10**9, False, "other", "approved OSAT") is presumed
+    assert held("2027-06-01", Decimal("34e9"), True, "other", "fabricator") is True  # HBM
     big = Decimal("90e9")
     assert held("2026-12-31", big, True, "authorised", "other") is False
     assert held("2027-01-01", big, True, "authorised", "other") is None
@@ -671,3 +667,116 @@ def test_a_reform_file_of_a_user(tmp_path):
 
 def test_layers_and_first_day():
     assert LAYERS == ("text", "as_enforced") and first_day() == day("2022-08-26")
+
+
+# ---- what reviewers found
+
+
+@pytest.mark.parametrize("parent", ["CN", "MO", "BY"])
+def test_exceptions_do_not_reach_buyers_with_their_seat_in_macau_or_d5(parent):
+    part = made(6000, 800)
+    answer = asked(part, "SG", on="2026-06-01", layer="text", parent=parent)
+    assert answer["licence_required"] is True and answer["exceptions"] == []
+    other = made(4900, 800, datacenter=False)
+    assert asked(other, "JP", on="2026-06-01", layer="text", parent=parent)["exceptions"] == ["NAC"]
+    for layer in LAYERS:
+        for name in ("UAE Government", "G42"):
+            assert asked(part, "AE", on="2026-08-01", layer=layer, name=name, parent=parent)["licence_required"] is True
+
+
+def test_allied_exception_by_place_and_by_seat():
+    h100 = {"on": "2025-06-01", "layer": "text"}
+    assert "AIA" in asked("H100", "DE", **h100)["exceptions"]
+    assert "AIA" not in asked("H100", "DE", headquarters="IN", **h100)["exceptions"]
+    assert "AIA" not in asked("H100", "IN", headquarters="US", **h100)["exceptions"]
+    weights = imagined(training_flop="1e26")
+    assert asked(weights, "IN", **h100)["policy"] == "presumption of denial"
+    abroad = asked(weights, "IN", headquarters="US", **h100)
+    assert abroad["exceptions"] == ["AIA"] and abroad["policy"] == "not published"
+    assert not any("790 million" in c for c in asked("H100", "DE", **h100)["conditions"])
+    assert any("790 million" in c for c in asked("H100", "IN", **h100)["conditions"])
+
+
+def test_what_one_had_to_expect_before_the_rule_was_given_up():
+    before = {"on": "2025-06-01", "known": day("2025-05-12")}
+    text, enforced = (asked("H100", "DE", layer=layer, **before) for layer in LAYERS)
+    assert [text[k] for k in ("policy", "exceptions")] == [enforced[k] for k in ("policy", "exceptions")]
+    assert asked(imagined(training_flop="1e26"), "IN", **before)["licence_required"] is True
+
+
+def test_nothing_is_exported_to_the_united_states():
+    for to in ("US", "PR", "GU"):
+        for layer in LAYERS:
+            assert asked("H100", to, headquarters="CN", layer=layer)["licence_required"] is False
+    assert asked("H200", "CN", origin="PR")["policy"] == asked("H200", "CN")["policy"] == "case-by-case"
+
+
+def test_an_interval_holds_its_ends():
+    for more in ({"tpp": "4700..4800", "die_area": 3000}, {"tpp": 2000, "die_area": "625..1000"}):
+        part = imagined(**more, memory_bandwidth=300, io_bandwidth=64, datacenter=True)
+        assert asked(part)["licence_required"] is None
+    part = imagined(
+        tpp=1000, die_area=800, memory_bandwidth="1000..1400", io_bandwidth=64, datacenter=True, maker="NVIDIA"
+    )
+    assert asked(part)["licence_required"] is None
+
+
+def test_parts_that_are_not_known_to_be_sold_have_both_policies():
+    assert asked("TPU-v4")["policy"] == "presumption of denial or case-by-case"
+    assert asked(made(9000, 800))["policy"] == "presumption of denial or case-by-case"
+    assert asked("Groq-3-LPU")["policy"] == "presumption of denial"  # came out after the rule
+    assert asked("A800")["policy"] == "presumption of denial"
+
+
+def test_a_guess_must_not_free_a_part():
+    answer = asked("Wormhole-n150")
+    assert answer["licence_required"] is None and set(answer["possible"]) == {"3A090.b", "none"}
+    assert any("is a guess" in f["says"] for f in answer["flips"]) and answer["policy"] != "no licence required"
+
+
+def test_a_card_of_several_packages_is_read_both_ways():
+    answer = asked("Cloud-AI-100-Ultra")
+    assert {f["says"] for f in answer["flips"] if f["quantity"] == "reading"} == {
+        "by package",
+        "the card as a whole, 4 packages",
+    }
+
+
+def test_the_presumption_decides_the_verdict():
+    part = made(2000, 900)
+    caught = rule(part, "CN", on=TODAY, die=Die(Decimal("60e9"), True, "other", "fabricator"))
+    assert (caught["meets"], caught["licence_required"]) == ("3A090.a", True) and caught["foundry"]["presumed"] is True
+    free = rule(part, "CN", on=TODAY, die=Die(Decimal("20e9"), True, "other", "fabricator"))
+    assert free["licence_required"] is False and free["foundry"]["presumed"] is False
+    open_ = rule(part, "CN", on=TODAY, die=Die(None, True, "other", "fabricator"))
+    assert open_["licence_required"] is None and any(f["quantity"] == "presumption" for f in open_["flips"])
+
+
+def test_more_dates_that_reviewers_asked_for():
+    assert asked("L2", "MO", on="2023-01-16", end_use="supercomputer")["licence_required"] is False
+    assert asked("L2", "MO", on="2023-01-17", end_use="supercomputer")["licence_required"] is True
+    assert asked("L2", "NI", on="2024-03-14", end_use="military")["licence_required"] is False
+    assert asked("L2", "NI", on="2024-03-15", end_use="military")["licence_required"] is True
+    assert asked("L2", "SY", on="2025-09-01")["policy"] == "policy of denial"
+    assert asked("L2", "SY", on="2025-09-02")["policy"] == "presumption of approval"
+    assert asked("MI308X", on="2025-04-20", known=day("2025-04-15"))["licence_required"] is False
+    assert asked("MI308X", on="2025-04-20", known=day("2025-04-16"))["licence_required"] is True
+    like_h20 = made(2000, 800, memory=4500, maker="NVIDIA")
+    assert asked(like_h20, on="2025-04-20", known=day("2025-04-15"))["licence_required"] is True
+    il, de = (asked("H100", to, on="2024-01-01", parent="CN")["policy"] for to in ("IL", "DE"))
+    assert il == de == "case-by-case"
+    assert asked("RTX-4090", "CN", on="2025-06-01", layer="text")["policy"] == "presumption of denial"
+    assert asked("RTX-4090", "CN", on="2025-06-01")["policy"] == "case-by-case"
+    assert asked("MI250X", "CN", layer="text")["policy"] == "case-by-case"
+
+
+def test_history_agrees_with_single_days():
+    for name in ("A800", "H20", "L40", "MTT-S4000", "Gaudi3"):
+        spans = history(chip(name), "CN", on=TODAY)
+        assert spans[0]["from"] == "2022-08-26" and spans[-1]["until"] is None
+        for span in spans:
+            first = day(span["from"])
+            last = day(span["until"]) - timedelta(days=1) if span["until"] else TODAY
+            for on in (first, last):
+                answer = rule(chip(name), "CN", on=on)
+                assert all(answer[k] == span[k] for k in ("verdict", "meets", "licence_required", "policy"))

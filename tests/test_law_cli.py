@@ -179,7 +179,7 @@ def test_rules_name_every_act_and_the_reforms(cli):
         (["rule", "--to", "CN", "--tpp", "2000", "--die-area", "0"], "die area (mm2) must be above 0; got '0'"),
         (["rule", "--to", "CN", "--peak", "fp16"], "--peak must be a format and a rate such as fp16=148; got 'fp16'"),
         (["rule", "--to", "CN", "--peak", "fp16=100", "--peak", "fp16-sparse=90"], "peak fp16-sparse must be at least the dense 100; got 90"),
-        (["rule", "H20", "--to", "CN", "--all"], "--all and a file of chips go alone"),
+        (["rule", "H20", "--to", "CN", "--all"], "--all and a file of chips are judged as they stand; leave out CHIP"),
         (["rule", "none.csv", "--to", "CN"], "none.csv: cannot be read"),
         (["rule", "H20", "--to", "CN", "--designer", "me"], "designer must be one of approved, authorised, other; got 'me'"),
         (["rules", "--kind", "decree"], "--kind must be one of"),

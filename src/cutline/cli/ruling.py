@@ -69,7 +69,6 @@ Packaged = Annotated[
     str,
     typer.Option("--packaged-by", help="Outside Macau and D:5: fabricator, approved OSAT; else other.", metavar="NAME"),
 ]
-Completed = Annotated[str | None, typer.Option("--completed", help="Day on which the die is done.", metavar="DATE")]
 FILE_COLUMNS = (
     "name", "tpp", "die_area_mm2", "memory_gb_per_s", "io_gb_per_s", "datacenter", "maker", "us_market", "planar",
     "fp16_tflop_per_s", "fp16_sparse_tflop_per_s", "fp8_tflop_per_s", "fp8_sparse_tflop_per_s",
@@ -85,7 +84,6 @@ def rule(
     training_flop: Flop = None, datacenter: Datacenter = None, maker: Maker = None, party: Party = None,
     end_use: EndUse = None, listed: Listed = False, listed_share: ListedShare = "0", form: Form = None,
     transistors: Transistors = None, hbm: Hbm = None, designer: Designer = None, packaged_by: Packaged = "",
-    completed: Completed = None,
     us_market: UsMarket = None,
     every: Annotated[bool, typer.Option("--all", help="Screen all parts of the catalogue.")] = False,
     past: Annotated[bool, typer.Option("--history", help="How the answer changed since 2022.")] = False,
@@ -113,20 +111,29 @@ def rule(
     peaks = peaks_of(peak)
     described_any = bool(peaks or planar or any(v is not None for v in described.values()))
     many = every or (chip is not None and chip.casefold().endswith(".csv"))
-    if many and (described_any or worksheet is not None or (every and chip is not None)):
-        raise CutlineError("--all and a file of chips go alone: no CHIP, description or --worksheet beside them")
+    die = die_of(transistors, hbm, designer, packaged_by)
     if many:
+        alone = {
+            "CHIP": every and chip is not None, "a description": described_any, "--maker": maker, "--us-market": us_market is not None,
+            "--form": form, "--worksheet": worksheet is not None, "--history": past, "what a fabricator knows": die,
+        }  # fmt: skip
+        _refuse("--all and a file of chips are judged as they stand", alone)
         parts = every_part() if every else read_parts(Path(str(chip)))
-        answer = screen_parts([p.changed({}, datacenter) for p in parts], **asked)
+        answer = screen_parts([p if p.datacenter is not None else p.changed({}, datacenter) for p in parts], **asked)
         screen.print_json(answer) if json else show_rules.table(answer)
         return
     part = part_of(chip, described, peaks, planar, datacenter, maker, us_market)
     if past:
-        spans = {"item": part.name, "to": asked["to"], "on": asked["on"].isoformat(), "history": history(part, **asked)}
+        _refuse("--history has no worksheet and no form", {"--worksheet": worksheet is not None, "--form": form})
+        spans = {
+            "item": part.name,
+            "to": asked["to"],
+            "on": asked["on"].isoformat(),
+            "history": history(part, die=die, **asked),
+        }
         screen.print_json(spans) if json else show_rules.history(spans)
         return
     shape = inputs.one_of(form, "--form", ("chip", "board", "server")) if form else ""
-    die = die_of(transistors, hbm, designer, packaged_by, completed)
     answer = verdict(part, form=shape, die=die, **asked)
     if worksheet is not None:
         from cutline.cli.worksheet import markdown
@@ -136,6 +143,13 @@ def rule(
         screen.print_json(answer)
     else:
         show_rules.verdict(answer)
+
+
+def _refuse(why: str, given: dict[str, Any]) -> None:
+    """Refuse options that an answer would leave out without a word."""
+    beside = [name for name, value in given.items() if value]
+    if beside:
+        raise CutlineError(f"{why}; leave out {', '.join(beside)}")
 
 
 def rules(
@@ -361,18 +375,15 @@ def _read_part(cell: dict[str, str | None]) -> Part:
     )  # fmt: skip
 
 
-def die_of(
-    transistors: str | None, hbm: bool | None, designer: str | None, packaged_by: str, completed: str | None
-) -> Die | None:
+def die_of(transistors: str | None, hbm: bool | None, designer: str | None, packaged_by: str) -> Die | None:
     """Return what a fabricator or packager knows of its die; None if nothing is said, for other exporters."""
     from cutline.law.foundry import Die
     from cutline.law.measures import interval
 
-    if transistors is None and designer is None:
+    if transistors is None and hbm is None and designer is None and not packaged_by:
         return None
     count = None if transistors is None else interval(transistors, "transistors", above=True).low
-    done = None if completed is None else day(completed, "--completed")
-    return Die(count, hbm, designer or "other", packaged_by, done)
+    return Die(count, hbm, designer or "other", packaged_by)
 
 
 def timeline(on: date | None = None, kind: str | None = None) -> dict[str, Any]:

@@ -20,6 +20,7 @@ NAMES = {
     "tops": "TOPS",
     "datacenter": "data centre",
     "reading": "package or card",
+    "presumption": "presumption on the fabricator",
 }
 """Columns of items as words."""
 SHORT = {
@@ -190,21 +191,20 @@ def _flips(answer: Answer) -> None:
     """Print where the answer turns."""
     for f in answer["flips"]:
         name, unit = NAMES[f["quantity"]], UNITS.get(f["quantity"], "")
-        if f["quantity"] == "reading":
-            where = f["says"]
+        span = (
+            f"{number(f['from'])}{unit}" if f["from"] == f["to"] else f"{number(f['from'])} to {number(f['to'])}{unit}"
+        )
+        if f["quantity"] in ("reading", "presumption", "datacenter"):
+            where = f"{name}: {f['says']}"
         elif f["says"]:
-            where = (
-                f"{name} {number(f['from'])}{unit}, {f['says']}"
-                if f["quantity"] != "datacenter"
-                else f"{name}: {f['says']}"
-            )
+            where = f"{name} {span}, {f['says']}"
         else:
             below, above = ("up to", "above") if f["quantity"] in ("area_mm2", "stack_mm2") else ("below", "from")
             ends = [f"{above} {number(f['from'])}{unit}"] if f["from"] else []
             ends += [f"{below} {number(f['to'])}{unit}"] if f["to"] is not None else []
-            where = f"{name} {' and '.join(ends)}"
+            where = f"{name} {' and '.join(ends) or 'any'}"
         needs = NEEDS[f["licence_required"]]
-        screen.line(f"flips: {where}: {' or '.join(f['meets'])}, licence {needs}", hang=7)
+        screen.line(f"flips: {f['when']}{where}: {' or '.join(f['meets'])}, licence {needs}", hang=7)
     cures = dict.fromkeys(CURES[f["quantity"]] for f in answer["flips"] if f["quantity"] in CURES)
     if cures and answer["licence_required"] is None:
         screen.line(f"settle it with {', '.join(cures)}", hang=7)

@@ -45,7 +45,7 @@ def markdown(answer: dict[str, Any]) -> str:
     ]
     said += _list("Conditions", answer["conditions"])
     flips = [
-        f"{NAMES[f['quantity']]} {number(f['from'])} to {number(f['to'])} {f['says']}: {' or '.join(f['meets'])}, "
+        f"{f['when']}{NAMES[f['quantity']]} {number(f['from'])} to {number(f['to'])} {f['says']}: {' or '.join(f['meets'])}, "
         f"licence {({True: 'required', False: 'not required', None: 'open'})[f['licence_required']]}"
         for f in answer["flips"]
     ]  # fmt: skip

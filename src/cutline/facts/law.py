@@ -118,15 +118,15 @@ class Dated:
 class Where(Dated):
     """A row that applies to places: those in `to` but not in `but`, of the parties named by `party`.
 
-    With `seat`, headquarters and ultimate parent must be in these places, as far as they are known; with `seated`, one
-    of them must be known.
+    With `seat`, headquarters and ultimate parent must be in these places, as far as they are known; with `barred`, no
+    party, the destination among them, may be in those.
     """
 
     to: tuple[str, ...] = ()
     but: tuple[str, ...] = ()
     party: str = "destination"
     seat: tuple[str, ...] = ()
-    seated: bool | None = None
+    barred: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -222,8 +222,8 @@ class Presumption(Dated):
     hbm: bool | None = None
     designer: str = ""
     packaged: str = ""
-    completed_from: date | None = None
-    completed_before: date | None = None
+    exported_from: date | None = None
+    exported_before: date | None = None
     answer: str = ""
 
 
@@ -403,7 +403,9 @@ def _check(table: str, row: Dated, instruments: dict[str, Instrument], known: di
     if row.until is not None and (row.until < row.start or (row.until == row.start and not row.ended_by)):
         raise CutlineError(f"{what}: until {row.until} must be after from {row.start}")
     for place in (
-        p for key in ("to", "but", "seat", "origin", "members", "plus", "minus") for p in getattr(row, key, ())
+        p
+        for key in ("to", "but", "seat", "barred", "origin", "members", "plus", "minus")
+        for p in getattr(row, key, ())
     ):
         if place not in known["group"]:
             raise CutlineError(f"{what}: '{place}' is neither a country code nor a [[group]]")

@@ -108,7 +108,7 @@ def _stretches(name: str, part: Part, bounds: list[Bound], chosen: dict[str, Str
     low, high = measure.low, measure.high
     inside = {e for e in _edges(name, part, bounds, chosen) if low <= e and (high is None or e <= high) and e}
     if measure.exact or not inside:
-        value = low if high is not None or low else Decimal(1)
+        value = low if measure.exact else 2 * low or Decimal(1) if high is None else (low + high) / 2
         found = [Stretch(low, high, value, measure.says if measure.exact and measure.open else "")]
     else:
         ends = sorted(inside | ({low} if low else set()) | ({high} if high is not None else set()))

@@ -70,7 +70,9 @@ class Day:
     def covers(self, row: Where, parties: Parties) -> str:
         """Return which party brings a row into play, as words; empty if none does."""
         seats = [c for c in (parties.headquarters, parties.parent) if c]
-        if row.seat and (not all(self.among(row.seat, c) for c in seats) or (row.seated and not seats)):
+        if row.seat and not all(self.among(row.seat, c) for c in seats):
+            return ""
+        if any(self.among(row.barred, c) for c in (parties.destination, *seats)):
             return ""
         seen = {
             "destination": [("destination", parties.destination)],

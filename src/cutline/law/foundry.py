@@ -24,7 +24,6 @@ class Die:
     hbm: bool | None = None
     designer: str = "other"
     packaged_by: str = ""
-    completed: date | None = None
 
 
 def presumption(day: Day, die: Die) -> dict[str, Any] | None:
@@ -37,7 +36,7 @@ def presumption(day: Day, die: Die) -> dict[str, Any] | None:
 
     Notes
     -----
-    `presumed` is None where the text has no answer (a die without HBM that is completed in 2028) or a fact is missing.
+    `presumed` is None where the text has no answer (a die without HBM that is exported in 2028) or a fact is missing.
     The presumption holds for exports by fabricators and packagers alone. Source: 90 FR 5298, 3A090 Note 1.
     """
     if die.designer not in WORDS["designer"]:
@@ -49,7 +48,7 @@ def presumption(day: Day, die: Die) -> dict[str, Any] | None:
     rows = day.rows("presumption")
     if not rows:
         return None
-    answers = [(row, _holds(row, die)) for row in rows]
+    answers = [(row, _holds(row, die, day.on)) for row in rows]
     overcome = [row for row, holds in answers if holds and row.answer == "overcome"]
     maybe = [row for row, holds in answers if holds is None or (holds and row.answer == "undetermined")]
     decisive = overcome or maybe
@@ -63,7 +62,7 @@ def presumption(day: Day, die: Die) -> dict[str, Any] | None:
     }
 
 
-def _holds(row: Presumption, die: Die) -> bool | None:
+def _holds(row: Presumption, die: Die, on: date) -> bool | None:
     """Return whether a row applies to a die; None if that turns on a fact that is missing."""
     asked: list[bool | None] = []
     if row.designer:
@@ -74,8 +73,8 @@ def _holds(row: Presumption, die: Die) -> bool | None:
         asked.append(None if die.hbm is None else die.hbm == row.hbm)
     if row.packaged:
         asked.append(None if not die.packaged_by else die.packaged_by in OUTSIDE)
-    if row.completed_from is not None:
-        asked.append(None if die.completed is None else die.completed >= row.completed_from)
-    if row.completed_before is not None:
-        asked.append(None if die.completed is None else die.completed < row.completed_before)
+    if row.exported_from is not None:
+        asked.append(on >= row.exported_from)
+    if row.exported_before is not None:
+        asked.append(on < row.exported_before)
     return False if False in asked else None if None in asked else True

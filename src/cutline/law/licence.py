@@ -142,7 +142,6 @@ def _reliefs(
     if any(row.kind != "list" for row in reasons):
         return (), None
     found = []
-    abroad = any(row.party == "headquarters" for row in reasons)
     for row in day.rows("relief"):
         if not touches(row.items, met) or touches(row.never, met) or not _same(row, datacenter):
             continue
@@ -150,11 +149,7 @@ def _reliefs(
             continue
         named = {p.casefold() for p in row.parties}
         if named and parties.name.casefold() in named:
-            if not abroad:
-                return (), row
-            continue
-        if abroad and row.party == "destination":  # a place's exception does not reach past its buyer's headquarters
-            continue
+            return (), row
         found.append(row)
     return tuple(found), None
 
@@ -171,17 +166,20 @@ def _policies(
             continue
         if any(i and not touches(i, met) for i in (policy.items, policy.also)) or touches(policy.never, met):
             continue
-        if policy.origin and parties.origin not in policy.origin:
+        if policy.origin and not day.among(policy.origin, parties.origin):
             continue
-        if policy.released_from is not None and subject.out_by(policy.released_from - timedelta(days=1)) is not False:
-            continue
+        if policy.released_from is not None:
+            out = subject.out_by(policy.released_from - timedelta(days=1))
+            maybe = (*maybe, *([policy] if out is None else []))
+            if out is not False:
+                continue
         if policy.sold_by is None:
             return tuple(sorted({policy, *maybe}, key=lambda p: STRICT.index(p.policy)))
         out = subject.out_by(policy.sold_by)
         if subject.sold_in_us and (out or not subject.released):
             return (policy,)
         if subject.sold_in_us is not False and out is not False:
-            maybe = (policy,)
+            maybe = (*maybe, policy)
     return maybe
 
 

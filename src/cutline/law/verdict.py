@@ -110,17 +110,24 @@ def _verdict(part: Part, parties: Parties, day: Day, form: str, die: Die | None)
     tests: tuple[Test, ...] = day.rows("test")
     rows = cases(part, tests)
     presumed = None if die is None else presumption(day, die)
-    outcomes, which = outcomes_of(rows, tests, part, parties, day, presumed["presumed"] if presumed else False)
-    needs = {o.licence.required for o in outcomes}
-    required = needs.pop() if len(needs) == 1 else None
+    held = presumed["presumed"] if presumed else False
+    outcomes, which = outcomes_of(rows, tests, part, parties, day, held)
     reasons = _tests_behind(tests, part, parties, day)
     shown = [t for t in tests if (t.meets or t.id in reasons) and applies(t, part)]
     used = {c for t in shown for c in columns_of(t)}
-    turned = [] if presumed and presumed["presumed"] is not False else flips(rows, outcomes, which)
+    turned: list[dict[str, Any]] = []
+    if not any(o.licence.required for o in outcomes):
+        turned, doubted = _guesses(part, tests, parties, day, used)
+        outcomes = [*outcomes, *doubted]
+    needs = {o.licence.required for o in outcomes}
+    required = needs.pop() if len(needs) == 1 else None
+    if held is None and presumed is not None:
+        plain = [o for o in outcomes if PRESUMED not in o.met]
+        turned.append(_flip("presumption", Decimal(0), Decimal(0), f"overcome: {presumed['says']}", plain))
+        turned.append(_flip("presumption", Decimal(1), Decimal(1), "holds", [o for o in outcomes if PRESUMED in o.met]))
+    if not held:
+        turned = flips_of(part, tests, parties, day, rows, outcomes, which) + turned
     turned += _disputes(part, tests, parties, day, outcomes)
-    doubted = _guesses(part, tests, parties, day, used) if required is False else []
-    if doubted:
-        required = None
     strictest = max(outcomes, key=lambda o: o.weight)
     classes = {o.meets for o in outcomes}
     sure = frozenset.intersection(*(o.met for o in outcomes))
@@ -148,7 +155,7 @@ def _verdict(part: Part, parties: Parties, day: Day, form: str, die: Die | None)
         "spared_by": next((o.licence.spared.id for o in outcomes if o.licence.spared), None),
         "quantities": quantities(part, shown),
         "margins": margins(part, shown),
-        "flips": turned + doubted,
+        "flips": turned,
         "basis": basis(day, sure, maybe, tuple(t for t in tests if applies(t, part)), reasons, strictest.licence, part),
         "beside": [row_of(day, b, id=b.id, kind=b.kind) for b in strictest.licence.beside],
         "warnings": _warnings(part, parties, day, strictest, required, used),
@@ -233,6 +240,37 @@ def _any(wanted: tuple[str, ...], ids: frozenset[str]) -> bool:
     return any(i.startswith(w) for w in wanted for i in ids)
 
 
+def flips_of(
+    part: Part,
+    tests: tuple[Test, ...],
+    parties: Parties,
+    day: Day,
+    rows: Cases,
+    outcomes: list[Outcome],
+    which: np.ndarray,
+) -> list[dict[str, Any]]:
+    """Return where the answer turns: by what is not known, alone or for one value of what else is open."""
+    found = flips(rows, outcomes, which)
+    for why, measures in (("by package", part.measures), *part.readings) if part.readings else ():
+        found += _alone(replace(part, measures=measures, readings=()), tests, parties, day, f"{why}: ")
+    if found or len({o.licence.required for o in outcomes}) == 1:
+        return found
+    for name, measure in part.measures.items():
+        if measure.exact:
+            continue
+        for value in filter(None, (measure.low, measure.high)):
+            fixed = replace(part, measures={**part.measures, name: exactly(value)})
+            found += _alone(fixed, tests, parties, day, f"if {QUANTITIES[name].split(',')[0]} is {float(value):,g}: ")
+    return found
+
+
+def _alone(part: Part, tests: tuple[Test, ...], parties: Parties, day: Day, when: str) -> list[dict[str, Any]]:
+    """Return the flips of a part, each with the condition under which it holds."""
+    rows = cases(part, tests)
+    outcomes, which = outcomes_of(rows, tests, part, parties, day)
+    return [f | {"when": when} for f in flips(rows, outcomes, which)]
+
+
 def flips(rows: Cases, outcomes: list[Outcome], which: np.ndarray) -> list[dict[str, Any]]:
     """Return where the answer turns, by stretches of what is not known."""
     found = []
@@ -257,6 +295,7 @@ def _flip(name: str, low: Decimal, high: Decimal | None, says: str, here: list[O
         "from": float(low),
         "to": None if high is None else float(high),
         "says": says,
+        "when": "",
         "meets": sorted({o.meets for o in here}),
         "licence_required": required.pop() if len(required) == 1 else None,
     }
@@ -285,9 +324,11 @@ def _disputes(
     return found
 
 
-def _guesses(part: Part, tests: tuple[Test, ...], parties: Parties, day: Day, used: set[str]) -> list[dict[str, Any]]:
-    """Return the guesses that make an item free, and would not if they were off by a tenth."""
-    found = []
+def _guesses(
+    part: Part, tests: tuple[Test, ...], parties: Parties, day: Day, used: set[str]
+) -> tuple[list[dict[str, Any]], list[Outcome]]:
+    """Return the guesses that make an item free, and would not if they were off by a tenth, and what it then could be."""
+    found, outcomes = [], []
     for name, measure in part.measures.items():
         doubtful = [c for c in measure.claims if c.source.id == "guess" and BY_STANDARD not in c.note]
         if name not in used or not doubtful or not measure.exact:
@@ -295,9 +336,10 @@ def _guesses(part: Part, tests: tuple[Test, ...], parties: Parties, day: Day, us
         wide = Measure(measure.low * DOUBT[0], measure.low * DOUBT[1])
         here = _with(part, name, wide, tests, parties, day)
         if any(o.licence.required for o in here):
-            says = f"{float(measure.low):,g} is a guess; this is what a tenth more or less of it could be"
+            says = f"{float(measure.low):,g} is a guess; a tenth more or less of it"
             found.append(_flip(name, wide.low, wide.high, says, here))
-    return found
+            outcomes += here
+    return found, outcomes
 
 
 def _tests_behind(tests: tuple[Test, ...], part: Part, parties: Parties, day: Day) -> frozenset[str]:
