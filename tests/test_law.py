@@ -15,6 +15,7 @@ from cutline.facts import law as facts
 from cutline.facts.law import LAYERS, read_bound, read_file
 from cutline.law.day import Day, country, day_of, first_day
 from cutline.law.foundry import Die, presumption
+from cutline.law.licence import STRICT
 from cutline.law.limits import Items, reaches
 from cutline.law.line import line
 from cutline.law.measures import chip, imagined, interval
@@ -780,3 +781,63 @@ def test_history_agrees_with_single_days():
             for on in (first, last):
                 answer = rule(chip(name), "CN", on=on)
                 assert all(answer[k] == span[k] for k in ("verdict", "meets", "licence_required", "policy"))
+
+
+PLACES = (
+    "CN",
+    "HK",
+    "MO",
+    "AE",
+    "SA",
+    "VN",
+    "KH",
+    "NI",
+    "CY",
+    "IL",
+    "DE",
+    "IN",
+    "SG",
+    "TW",
+    "RU",
+    "IR",
+    "SY",
+    "US",
+    "PR",
+    "JP",
+)
+SEATS = ("", "CN", "MO", "US", "DE", "IN", "KH", "RU", "IL")
+
+
+@settings(max_examples=80)
+@given(
+    tpp=QUANTITY, area=st.floats(50, 2000), memory=QUANTITY, io=QUANTITY, flag=st.sampled_from([True, False, None]),
+    maker=st.sampled_from(["", "NVIDIA", "Huawei"]), to=st.sampled_from(PLACES), hq=st.sampled_from(SEATS), parent=st.sampled_from(SEATS),
+    origin=st.sampled_from(["US", "TW"]), offset=st.integers(0, 1900), layer=st.sampled_from(LAYERS),
+    reform=st.sampled_from(["", "safe-chips", "ai-overwatch-senate"]), share=st.sampled_from([0.0, 60.0]),
+)  # fmt: skip
+def test_any_question_has_an_answer_that_holds_together(
+    tpp, area, memory, io, flag, maker, to, hq, parent, origin, offset, layer, reform, share
+):
+    on = first_day() + timedelta(days=offset)
+    part = made(tpp, round(area, 2), memory, io, flag, maker=maker)
+    reforms = (reform,) if reform else ()
+    who = {"headquarters": hq, "parent": parent, "origin": origin, "listed_share": share}
+    answer = rule(part, to, on=on, layer=layer, reforms=reforms, **who)
+    assert answer["meets"] in {*answer["possible"], "undetermined"}
+    if answer["licence_required"] is False:
+        assert answer["policy"] == "no licence required" and not answer["exceptions"]
+    elif answer["licence_required"]:
+        assert set(answer["policy"].split(" or ")) <= set(STRICT) and "licence required" in answer["verdict"]
+    else:
+        assert flag is None and answer["flips"]
+    controlled = {"3A090.a", "3A090.b"} >= set(answer["possible"])
+    abroad = to not in ("US", "PR")
+    if controlled and abroad and {hq, parent} & {"CN", "MO"} and on >= day("2023-11-17"):
+        assert answer["licence_required"] is True
+    if flag is not None:
+        items = Items(
+            *(np.array([float(x)]) for x in (tpp, round(area, 2), io, memory)), np.array([flag]), interconnect_gb_per_s=np.array([0.0])
+        )  # fmt: skip
+        if not reform:
+            found = screen(items, to, on=on, layer=layer, maker=maker, **who)
+            assert found.licence_required[0] == answer["licence_required"] and found.meets[0] == answer["meets"]

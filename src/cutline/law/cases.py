@@ -69,7 +69,8 @@ def _rows(part: Part, tests: list[Test]) -> Cases:
     most = dict.fromkeys(NUMBERS, 1)
     bounds = sorted({b for t in tests for b in t.asks})
     for name in NUMBERS:
-        beside = [i for i, other in enumerate(NUMBERS) if other != name and other in _partners(name, bounds)]
+        partners = _partners(name, bounds)
+        beside = [i for i, other in enumerate(NUMBERS) if other in partners and other != name]
         known: dict[tuple[Stretch, ...], tuple[Stretch, ...]] = {}
         longer = []
         for row in rows:
