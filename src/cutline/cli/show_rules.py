@@ -49,6 +49,8 @@ BRIEFLY = {
 }
 """Review policies in a word or two."""
 NEEDS = {True: "required", False: "free", None: "open"}
+MOST_NUMBERS = 4
+"""Candidates for the ECCN that a line shows; --json has all."""
 FORM = {"chip": "chip, board or server", "memory": "memory", "weights": "model weights"}
 
 
@@ -174,11 +176,13 @@ def limits(bounds: list[Answer]) -> str:
 def _licence(answer: Answer) -> None:
     """Print class, numbers, policy, exceptions and conditions."""
     meets = answer["meets"] if answer["meets"] != "undetermined" else f"undetermined: {' or '.join(answer['possible'])}"
-    screen.line(
-        f"meets: {meets}; candidates for the ECCN ({FORM[answer['form']]}): {', '.join(answer['eccn_candidates'])}",
-        hang=2,
-    )
-    screen.line(f"review: {answer['policy']}; exceptions: {', '.join(answer['exceptions']) or 'none'}", hang=2)
+    numbers = answer["eccn_candidates"]
+    more = f" and {len(numbers) - MOST_NUMBERS} more" if len(numbers) > MOST_NUMBERS + 1 else ""
+    shown = numbers[:MOST_NUMBERS] if more else numbers
+    screen.line(f"meets: {meets}; candidates for the ECCN ({FORM[answer['form']]}): {', '.join(shown)}{more}", hang=2)
+    words_ = {step["what"]: step["says"] for step in answer["basis"] if step["step"] == "exception"}
+    spare = ", ".join(f"{name} ({words_[name]})" if name in words_ else name for name in answer["exceptions"])
+    screen.line(f"review: {answer['policy']}; exceptions: {spare or 'none'}", hang=2)
     for condition in answer["conditions"]:
         screen.line(f"- {condition}", hang=2)
     if answer.get("foundry") is not None:
@@ -238,7 +242,7 @@ def _doubt(answer: Answer) -> None:
     if cited:
         screen.line("basis: " + "; ".join(c + sure for c, sure in cited.items()), hang=7)
     warnings(answer)
-    screen.ends("--worksheet writes the working, --json all of it", words.version())
+    screen.ends("--worksheet: the working; --json: all of it; words: docs/glossary.md", words.version())
 
 
 def table(answer: Answer) -> None:
