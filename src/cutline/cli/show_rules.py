@@ -117,11 +117,12 @@ def _margins(answer: Answer) -> None:
     from cutline.law.working import deciding
 
     rows = []
+    maybe = {s["what"] for s in answer["basis"] if s["step"] == "may meet"}
     for test in dict.fromkeys(m["test"] for m in answer["margins"]):
         bounds = [m for m in answer["margins"] if m["test"] == test]
         m = deciding(bounds)
         has = number(m["value"]) if m["value"] is not None else f"{number(m['low'])} to {number(m['high'])}"
-        mark = "meets" if test in answer["paragraphs"] else "open" if m["holds"] is None else ""
+        mark = "meets" if test in answer["paragraphs"] else "open" if test in maybe or m["holds"] is None else ""
         if not mark and all(b["holds"] for b in bounds):
             mark = "excluded"  # by a note
         elif not mark and "<" in m["asks"] and not m["holds"]:
@@ -189,6 +190,7 @@ def _licence(answer: Answer) -> None:
         found = answer["foundry"]
         held = {True: "holds", False: "is overcome", None: "cannot be decided"}[found["presumed"]]
         screen.line(f"foundry presumption {held}: {found['says']} ({found['citation']})", hang=2)
+        screen.line(f"  {found['note']}" if found["note"] else "", hang=2)
 
 
 def _flips(answer: Answer) -> None:
@@ -236,9 +238,8 @@ def _doubt(answer: Answer) -> None:
     cited: dict[str, str] = {}
     for step in answer["basis"]:
         for part in step.get("citation", "").split("; "):
-            cited.setdefault(
-                part, "" if step["confidence"] == "high" else f" ({step['confidence']} confidence)"
-            ) if part else None
+            if part and (part not in cited or step["confidence"] == "high"):
+                cited[part] = "" if step["confidence"] == "high" else f" ({step['confidence']} confidence)"
     if cited:
         screen.line("basis: " + "; ".join(c + sure for c, sure in cited.items()), hang=7)
     warnings(answer)
@@ -363,10 +364,10 @@ def line(answer: Answer) -> None:
     rows = []
     for one in answer["lines"]:
         who = (", ".join(one["makers"]) or "any maker") + (", data centre" if one["datacenter"] else ", other")
-        sums = "; ".join(f"{s['quantity']} {number(s['limit'])}" for s in one["sums"])
+        sums = "; ".join(f"{s['quantity']} {number(s['limit'])}" for s in one["sums"] if one["corners"])
         for corner in one["corners"] or [None]:
             limits = (
-                ["nothing is free"] * 4
+                ["nothing is free", "", "", ""]
                 if corner is None
                 else ["any" if corner[a] is None else number(corner[a]) for a in ("tpp", "pd", "io", "memory")]
             )

@@ -33,6 +33,34 @@ class Parties:
     listed_share: float = 0.0
 
 
+def parties_of(
+    to: str, *, headquarters: str = "", parent: str = "", origin: str = "US", name: str = "", end_use: str = "",
+    listed: bool = False, listed_share: float = 0.0,
+) -> Parties:  # fmt: skip
+    """Return the parties to a shipment, checked; countries by ISO code or name, the share of listed owners in percent.
+
+    Raises
+    ------
+    CutlineError
+        An unknown country or end use, a share outside of 0 to 100.
+    """
+    if end_use not in ("", *facts.WORDS["end_use"]):
+        raise CutlineError(f"end_use must be one of {', '.join(facts.WORDS['end_use'])}; got '{end_use}'")
+    if not 0 <= listed_share <= 100:
+        raise CutlineError(f"listed_share must be between 0 and 100 percent; got {listed_share}")
+    places = {"headquarters": headquarters, "parent": parent}
+    seats = {k: country(v, k) if v else "" for k, v in places.items()}
+    return Parties(
+        country(to, "to"),
+        **seats,
+        origin=country(origin, "origin"),
+        name=name,
+        end_use=end_use,
+        listed=listed,
+        listed_share=listed_share,
+    )
+
+
 @dataclass(frozen=True)
 class Day:
     """One day, one state of knowledge, one layer, and the reforms that a user switched on."""
@@ -173,6 +201,9 @@ def day_of(on: date, known: date | None = None, layer: str = "as_enforced", refo
     CutlineError
         A day before the first rule, an unknown layer or reform.
     """
+    for what, value in (("on", on), ("known", known)):
+        if value is not None and type(value) is not date:
+            raise CutlineError(f"{what} must be a datetime.date; got {value!r}")
     if layer not in facts.LAYERS:
         raise CutlineError(f"layer must be one of {', '.join(facts.LAYERS)}; got '{layer}'")
     if on < first_day():

@@ -58,6 +58,7 @@ def presumption(day: Day, die: Die) -> dict[str, Any] | None:
         "says": decisive[0].says
         if decisive
         else "nothing overcomes the presumption: it counts as 3A090.a for data centres",
+        "note": rows[0].note,
         "citation": "; ".join(dict.fromkeys(f"{r.cite}; {day.act(r).cited}" for r in decisive or rows[:1])),
     }
 

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from cutline.facts.law import Test
-from cutline.law.day import Day, Parties, day_of
+from cutline.law.day import Day, Parties, day_of, parties_of
 from cutline.law.licence import Subject, licence
 from cutline.law.limits import Items, met
-from cutline.law.verdict import NOT_ADVICE, said_of, stale
+from cutline.law.verdict import NOT_ADVICE, about, said_of, stale
 
 AXES = ("tpp", "pd", "io", "memory")
 
@@ -41,7 +41,7 @@ def line(
         on sums that hold as well), `tests` that make the line.
     """
     day = day_of(on, known, layer, reforms)
-    who = Parties(to, **parties)
+    who = parties_of(to, **parties)
     named = sorted({m for r in day.rows("requirement") for m in r.makers if r.kind == "letter" and day.covers(r, who)})
     merged: list[dict[str, Any]] = []
     for maker, datacenter in itertools.product(["", *named], (True, False)):
@@ -53,15 +53,15 @@ def line(
             merged.append(one | {"makers": [maker] if maker else []})
     return {
         "to": to, "parties": said_of(who), "on": on.isoformat(), "known": None if known is None else known.isoformat(),
-        "layer": layer, "reforms": list(reforms), "lines": merged, "warnings": _warnings(day, merged),
+        "layer": layer, "reforms": list(reforms), "lines": merged, "warnings": _warnings(day, who, merged),
     }  # fmt: skip
 
 
-def _warnings(day: Day, lines: list[dict[str, Any]]) -> list[str]:
+def _warnings(day: Day, who: Parties, lines: list[dict[str, Any]]) -> list[str]:
     """Return what a reader must know: no advice, age of the sources, tests of low confidence."""
     tests = {t for one in lines for t in one["tests"]}
     low = [t.id for t in day.rows("test") if t.id in tests and day.confidence(t) == "low"]
-    return [NOT_ADVICE, *([f"low confidence: {', '.join(low)}"] if low else []), *stale(day)]
+    return [NOT_ADVICE, *([f"low confidence: {', '.join(low)}"] if low else []), *about(who, day), *stale(day)]
 
 
 def _line(day: Day, who: Parties, maker: str, datacenter: bool) -> dict[str, Any]:

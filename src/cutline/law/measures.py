@@ -16,6 +16,7 @@ from decimal import Decimal, InvalidOperation
 from cutline.core import units
 from cutline.core.errors import CutlineError
 from cutline.facts import reader
+from cutline.facts.law import law
 from cutline.facts.reader import Claim
 
 BITS = {"fp64": 64, "fp32": 32, "tf32": 19, "fp16": 16, "bf16": 16, "fp8": 8, "int8": 8, "fp6": 6, "fp4": 4, "int4": 4}
@@ -109,6 +110,18 @@ def decimal(claim: Claim, scale: str) -> Decimal:
     text, _, unit = claim.printed.partition(" ")
     factor = Decimal(units.UNITS[unit or "1"][1])
     return (Decimal(text) * factor / Decimal(scale)).normalize() + 0
+
+
+def maker_named(name: str) -> str:
+    """Return a maker as letters spell it: they bind by name, in any case.
+
+    Examples
+    --------
+    >>> maker_named("nvidia"), maker_named("Acme")
+    ('NVIDIA', 'Acme')
+    """
+    bound = {m for row in law().tables["requirement"] for m in row.makers}
+    return str({m.casefold(): m for m in bound}.get(name.strip().casefold(), name.strip()))
 
 
 def chip(name: str) -> Part:
@@ -306,8 +319,12 @@ def imagined(
         tpp=tpp, die_area=die_area, memory_bandwidth=memory_bandwidth, io_bandwidth=io_bandwidth, stack_area=stack_area,
         training_flop=training_flop, peaks=peaks, planar=planar,
     )  # fmt: skip
+    beside = set(read) - {"training_flop"} if "training_flop" in read else set(read) - {"stack_mm2", "memory_gb_per_s"}
+    if beside and ("training_flop" in read or "stack_mm2" in read):
+        what = "model weights have no" if "training_flop" in read else "a memory stack has no"
+        raise CutlineError(f"{what} {', '.join(QUANTITIES[b].split(',')[0] for b in sorted(beside))}; leave it out")
     kind = "memory stack" if "stack_mm2" in read else "model weights" if "training_flop" in read else "imagined chip"
-    name = name or kind
+    name, maker = name or kind, maker_named(maker)
     if "stack_mm2" in read:
         if "memory_gb_per_s" not in read:
             raise CutlineError("a memory stack needs its memory bandwidth as well as its stack area")

@@ -7,14 +7,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cutline.core.numerics import at_least
 from cutline.facts import chips as catalogue
 from cutline.law import measures
-from cutline.law.day import Parties, day_of
+from cutline.law.day import day_of, parties_of
 from cutline.law.licence import STRICT, Subject, licence
 from cutline.law.limits import Items, met
 from cutline.law.measures import Part
 from cutline.law.outcome import class_of
-from cutline.law.verdict import LETTERS_LEFT_OUT, NOT_ADVICE, rule, stale
+from cutline.law.verdict import LETTERS_LEFT_OUT, NOT_ADVICE, about, rule, stale
 from cutline.law.working import deciding
 
 ASKED = ("to", "parties", "on", "known", "layer", "reforms")
@@ -53,7 +54,9 @@ def screen(
     Rows that meet the same tests share one walk through requirements, exceptions and policies.
     """
     day = day_of(on, known, layer, reforms)
-    who = Parties(to, **parties)
+    who = parties_of(to, **parties)
+    for quantity in ("tpp", "area_mm2", "io_gb_per_s", "memory_gb_per_s", "stack_mm2", "interconnect_gb_per_s"):
+        at_least(0, **{quantity: getattr(items, quantity)})
     tests = day.rows("test")
     found = met(tests, items)
     names = list(found)
@@ -63,7 +66,7 @@ def screen(
         signature |= column.astype(np.int64) << place
     unique, which = np.unique(signature, return_inverse=True)
     kinds = {t.id: t.meets for t in tests}
-    subject = Subject("", maker, "", sold_in_us)
+    subject = Subject("", measures.maker_named(maker), "", sold_in_us)
     meets, required, policy = [], [], []
     for code in unique.tolist():
         ids = frozenset(n for place, n in enumerate(names, 1) if code >> place & 1)
@@ -97,7 +100,10 @@ def screen_parts(parts: list[Part], to: str, *, on: date, **asked: Any) -> dict[
         row["missing"] += ["datacenter"] * (part.datacenter is None) + ["reading"] * bool(part.readings)
         row["nearest"] = nearest(answer)
         rows.append(row)
-    warnings = [NOT_ADVICE, *stale(day_of(on, asked.get("known"), asked.get("layer", "as_enforced")))]
+    when = {k: asked[k] for k in ("known", "layer", "reforms") if k in asked}
+    day = day_of(on, **when)
+    buyer = {k: v for k, v in asked.items() if k not in (*when, "form")}
+    warnings = [NOT_ADVICE, *about(parties_of(to, **buyer), day), *stale(day)]
     if any(p.form == "chip" and not p.maker for p in parts):
         warnings.append(LETTERS_LEFT_OUT)
     return {k: answer[k] for k in ASKED} | {"warnings": warnings, "rows": rows}

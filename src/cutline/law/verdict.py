@@ -12,7 +12,7 @@ import numpy as np
 from cutline.core.errors import suggestions
 from cutline.facts.law import LAYERS, Test
 from cutline.law.cases import Cases, cases
-from cutline.law.day import STALE_DAYS, Day, Parties, day_of, first_day, name_of
+from cutline.law.day import STALE_DAYS, Day, Parties, day_of, first_day, name_of, parties_of
 from cutline.law.foundry import Die, presumption
 from cutline.law.licence import STRICT, licence
 from cutline.law.measures import QUANTITIES, Measure, Part, exactly
@@ -74,7 +74,7 @@ def rule(
         A day before the first rule, an unknown layer or reform.
     """
     day = day_of(on, known, layer, reforms)
-    who = Parties(to, **parties)
+    who = parties_of(to, **parties)
     answer = _verdict(part, who, day, form, die)
     other = next(name for name in LAYERS if name != layer)
     twin = _verdict(part, who, day_of(on, known, other, reforms), form, die)
@@ -119,6 +119,10 @@ def _verdict(part: Part, parties: Parties, day: Day, form: str, die: Die | None)
     if not any(o.licence.required for o in outcomes):
         turned, doubted = _guesses(part, tests, parties, day, used)
         outcomes = [*outcomes, *doubted]
+    elif not all(o.licence.required for o in outcomes):  # a stretch that is free must not hang on a guess
+        part = replace(part, measures={**part.measures, **{n: _wide(m) for n, m in _doubtful(part, used)}})
+        rows = cases(part, tests)
+        outcomes, which = outcomes_of(rows, tests, part, parties, day, held)
     needs = {o.licence.required for o in outcomes}
     required = needs.pop() if len(needs) == 1 else None
     if held is None and presumed is not None:
@@ -158,10 +162,9 @@ def _verdict(part: Part, parties: Parties, day: Day, form: str, die: Die | None)
         "flips": turned,
         "basis": basis(day, sure, maybe, tuple(t for t in tests if applies(t, part)), reasons, strictest.licence, part),
         "beside": [row_of(day, b, id=b.id, kind=b.kind) for b in strictest.licence.beside],
+        "foundry": presumed,
         "warnings": _warnings(part, parties, day, strictest, required, used),
     }
-    if die is not None:
-        answer["foundry"] = presumed
     return {"verdict": sentence(answer, strictest)} | answer
 
 
@@ -181,7 +184,8 @@ def sentence(answer: dict[str, Any], strictest: Outcome) -> str:
         "listed party": "listed party",
         "end use": "by end use",
         "list": f"{meets} by presumption on its fabricator" if PRESUMED in answer["paragraphs"] else meets,
-        "letter": "by company letter" + ("; not by the chip's parameters" if kinds == {"letter"} else ""),
+        "letter": "by company letter"
+        + ("; not by the chip's parameters" if kinds == {"letter"} and meets == "" else ""),
         "bill": "by a bill that is not law",
     }.items():
         if kind in kinds:
@@ -329,17 +333,28 @@ def _guesses(
 ) -> tuple[list[dict[str, Any]], list[Outcome]]:
     """Return the guesses that make an item free, and would not if they were off by a tenth, and what it then could be."""
     found, outcomes = [], []
-    for name, measure in part.measures.items():
-        doubtful = [c for c in measure.claims if c.source.id == "guess" and BY_STANDARD not in c.note]
-        if name not in used or not doubtful or not measure.exact:
-            continue
-        wide = Measure(measure.low * DOUBT[0], measure.low * DOUBT[1])
+    for name, measure in _doubtful(part, used):
+        wide = _wide(measure)
         here = _with(part, name, wide, tests, parties, day)
         if any(o.licence.required for o in here):
             says = f"{float(measure.low):,g} is a guess; a tenth more or less of it"
             found.append(_flip(name, wide.low, wide.high, says, here))
             outcomes += here
     return found, outcomes
+
+
+def _wide(measure: Measure) -> Measure:
+    """Return a guess as the interval in which it may lie."""
+    return replace(measure, low=measure.low * DOUBT[0], high=measure.low * DOUBT[1])
+
+
+def _doubtful(part: Part, used: set[str]) -> list[tuple[str, Measure]]:
+    """Return the quantities that a rule asks for and that are guesses, but for those that a standard settles."""
+    return [
+        (name, m)
+        for name, m in part.measures.items()
+        if name in used and m.exact and any(c.source.id == "guess" and BY_STANDARD not in c.note for c in m.claims)
+    ]
 
 
 def _tests_behind(tests: tuple[Test, ...], part: Part, parties: Parties, day: Day) -> frozenset[str]:
@@ -383,14 +398,14 @@ def _warnings(
         )
     if part.form == "chip" and not part.maker:
         said.append(LETTERS_LEFT_OUT)
-    return said + _about_parties(parties, day) + _about_reforms(day)
+    return said + about(parties, day)
 
 
 LETTERS_LEFT_OUT = "company letters are not counted: they bind named makers, and the maker is not given"
 
 
-def _about_parties(parties: Parties, day: Day) -> list[str]:
-    """Return what was not asked of the buyer, or hangs on rules that are not sure."""
+def about(parties: Parties, day: Day) -> list[str]:
+    """Return what was not asked of the buyer, what hangs on rules that are not sure, and which bills change nothing."""
     said = []
     if parties.name:
         said.append(
@@ -406,12 +421,6 @@ def _about_parties(parties: Parties, day: Day) -> list[str]:
                 said.append(f"{row.id}: {row.says} (low confidence; {day.act(row).cited})")
     if parties.origin == parties.destination:
         said.append("a transfer inside one country: asked as if it were an export to it")
-    return said
-
-
-def _about_reforms(day: Day) -> list[str]:
-    """Return which bills change nothing on the day, and why."""
-    said = []
     for name in day.reforms:
         tables = day.law.reforms[name]
         begin = min((row.start for t, rows in tables.items() if t != "instrument" for row in rows), default=None)
