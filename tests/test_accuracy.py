@@ -479,9 +479,11 @@ def test_every_assumption_that_widens_the_interval_is_also_named():
 def test_the_estimate_of_a_row_is_that_of_its_columns():
     """Scoring many rows at once says what each says alone."""
     jobs, _ = accuracy.expressed(accuracy.load(), "catalogue")
-    together = fitting.predict(jobs, fitting.constants_of(jobs)).step_s
-    for i in range(0, len(jobs), 97):
-        alone = fitting.predict(jobs[i : i + 1], fitting.constants_of(jobs[i : i + 1])).step_s
+    together = fitting.steps(jobs, fitting.constants_of(jobs))
+    mixed = [i for i, j in enumerate(jobs) if j.parts]
+    assert mixed
+    for i in [*range(0, len(jobs), 97), *mixed]:
+        alone = fitting.steps(jobs[i : i + 1], fitting.constants_of(jobs[i : i + 1]))
         assert alone[0] == pytest.approx(together[i], rel=1e-12)
 
 

@@ -404,7 +404,38 @@ BAD = {
     "empty global batch": ([*ESTIMATE, "--global-batch", ""], ["--global-batch", "''"]),
     "empty calibrate": (["accuracy", "--calibrate", ""], ["--calibrate", "''"]),
     "long model": (["model", "x" * 300], ["x" * 300]),
-    "mixed fleet": (["plan", "gpt2", "--on", "8 x H20 + 8 x L4"], ["8 x H20 + 8 x L4", "each kind alone"]),
+    "mixed fleet": (["estimate", "gpt2", "--on", "8 x H20 + 8 x L4"], ["8 x H20 + 8 x L4", "one kind"]),
+    "mixed and compared": (
+        ["plan", "gpt2", "--on", "8 x H20 + 8 x L4", "--compare", "A800"],
+        ["--compare", "each kind alone"],
+    ),
+    "mixed and sized": (["plan", "--on", "8 x H20 + 8 x L4", "--tokens", "1B"], ["MODEL is missing"]),
+    "mixed by cost": (
+        ["plan", "gpt2", "--on", "8 x H20 + 8 x L4", "--objective", "cost"],
+        ["planned for time", "cost"],
+    ),
+    "unknown group": (
+        ["plan", "gpt2", "--on", "8 x H20 + 8 x L4", "--precision", "A800: fp8"],
+        ["--precision", "'A800'", "H20, L4"],
+    ),
+    "group twice": (
+        ["plan", "gpt2", "--on", "8 x H20 + 8 x L4", "--precision", "H20: fp8, H20: bf16"],
+        ["--precision", "H20 twice"],
+    ),
+    "between one kind": (["plan", "gpt2", "--on", "8 x H20", "--between", "host"], ["--between", "'8 x H20'"]),
+    "bad between": (
+        ["plan", "gpt2", "--on", "8 x H20 + 8 x L4", "--between", "fast"],
+        ["--between", "'fast'", "400 Gb/s"],
+    ),
+    "format of one group": (
+        ["plan", "gpt2", "--on", "8 x H20 + 8 x A800", "--precision", "fp8"],
+        ["A800-SXM-80GB", "no dense fp8 rate"],
+    ),
+    "five kinds": (
+        ["plan", "gpt2", "--on", "8 x H20 + 8 x L4 + 8 x A800 + 8 x H800 + 8 x V100"],
+        ["at most 4 kinds", "got 5"],
+    ),
+    "no such fleet file": (["plan", "gpt2", "--on", "nowhere.toml"], ["nowhere.toml", "cannot be read"]),
     "negative tokens": ([*PLAN, "--tokens", "-5"], ["--tokens", "'-5'", "1.4T"]),
     "zero tokens": ([*PLAN, "--tokens", "0"], ["--tokens", "above 0"]),
     "NaN tokens": ([*PLAN, "--tokens", "nan"], ["--tokens", "'nan'", "1.4T"]),

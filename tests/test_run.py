@@ -17,8 +17,8 @@ from cutline.facts.models import model
 from cutline.plan import describe, interval, machine, run
 from cutline.plan.constants import table
 from cutline.plan.costs import goodput
-from cutline.plan.fleet import fleet, one_group
-from cutline.plan.job import batch_for, job
+from cutline.plan.fleet import fleet
+from cutline.plan.job import batch_for, job, only
 from cutline.plan.search import USABLE
 from cutline.plan.stacks import STACKS
 from cutline.plan.strategy import Space, chunks
@@ -239,7 +239,7 @@ def test_without_tokens_there_are_no_days_but_a_step():
         ({"seq": 0}, "seq must be at least 1; got 0"),
         (
             {"on": "8 x A100-SXM-80GB + 8 x H20"},
-            "fleets of several kinds of chips are not estimated yet; got 8 x A100-SXM-80GB + 8 x H20",
+            "a job runs on one kind of chip; got 8 x A100-SXM-80GB + 8 x H20; cutline.plan.mixed and `cutline plan` take",
         ),
         ({"network": "fast"}, "network 'fast' does not parse; write '400 Gb/s per chip' or '8x200 Gb/s'"),
         ({"on": "eight A100"}, "no chip named 'eight A100'."),
@@ -317,7 +317,7 @@ def test_sizes_that_are_no_sizes_are_refused(changes):
 def test_fleets_join_groups_of_one_chip():
     groups = fleet("1k x a100-sxm-80gb + 24 x H20 + 8 × h20")
     assert [(g.chips, g.chip.name) for g in groups] == [(1000, "A100-SXM-80GB"), (32, chip("H20").name)]
-    assert one_group(fleet("H20")).chips == 1
+    assert only(fleet("H20")).chips == 1
 
 
 # batches

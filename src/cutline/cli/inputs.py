@@ -12,12 +12,11 @@ from cutline.core.units import count
 
 if TYPE_CHECKING:
     from cutline.facts.models import Model
+    from cutline.plan.fleet import Fleet
     from cutline.plan.stacks import Stack
 
 MOST = 1e18
 """No count of a training run is larger; a number above it is a slip."""
-MOST_CHIPS = 100_000_000
-"""More than were ever sold of one kind."""
 MULTIPLIERS = (0.1, 10.0)
 """Range of a calibrated multiplier; one outside it says that the rows were not what they seemed."""
 NETWORK = re.compile(r"(?:[1-9]\d*\s*x\s*)?[1-9]\d*\s*Gb/s(?:\s+per\s+(?:chip|GPU|NPU|server|node))?")
@@ -161,21 +160,65 @@ def is_file(name: str) -> bool:
     return False
 
 
-def fleet(text: str) -> str:
-    """Return the words of `--on` if they mean a fleet of at most `MOST_CHIPS`."""
+def fleet(text: str) -> Fleet:
+    """Return the fleet that the words of `--on` mean, or that a file describes."""
     from cutline.plan import fleet
 
-    chips = sum(group.chips for group in fleet.fleet(text))
-    if chips > MOST_CHIPS:
-        raise CutlineError(f"--on must be at most {MOST_CHIPS:,} chips; got '{text}'")
-    return text
+    if text.strip().casefold().endswith(".toml"):
+        return fleet.read_fleet(Path(text.strip()))
+    return fleet.fleet(text)
 
 
-def network(text: str | None) -> str | None:
-    """Return the words of `--network` if they say a rate without doubt."""
+def by_group(text: str | None, groups: Fleet, option: str) -> dict[str, str]:
+    """Read a value of an option for every group: one for all, or `GROUP: VALUE` joined by commas, one without a group for the rest.
+
+    Raises
+    ------
+    CutlineError
+        For a group that the fleet does not have, or one named twice.
+    """
+    if text is None:
+        return {}
+    from cutline.facts.reader import plain
+
+    labels = [g.label for g in groups]
+    if len(labels) == 1 or ":" not in text:
+        return dict.fromkeys(labels, text)
+    found: dict[str, str] = {}
+    rest = None
+    known = {plain(n): g.label for g in groups for n in (g.label, g.chip.name)}
+    for part in text.split(","):
+        name, colon, value = part.rpartition(":")
+        if not colon:
+            rest = part.strip()
+            continue
+        label = known.get(plain(name)) or known.get(plain(_chip_name(name)))
+        if label is None:
+            raise CutlineError(
+                f"{option} names '{name.strip()}', which is not in the fleet; groups are {', '.join(labels)}"
+            )
+        if label in found:
+            raise CutlineError(f"{option} names {label} twice; got '{text}'")
+        found[label] = value.strip()
+    if rest is not None:
+        found = dict.fromkeys(labels, rest) | found
+    return found
+
+
+def _chip_name(name: str) -> str:
+    from cutline.facts.chips import chip
+
+    try:
+        return chip(name).name
+    except UnknownName:
+        return ""
+
+
+def network(text: str | None, option: str = "--network") -> str | None:
+    """Return the words of an option if they say a rate without doubt."""
     if text is not None and not NETWORK.fullmatch(text.strip()):
         raise CutlineError(
-            f"--network must be whole Gb/s above 0 in one direction, such as '400 Gb/s per chip' or "
+            f"{option} must be whole Gb/s above 0 in one direction, such as '400 Gb/s per chip' or "
             f"'8x200 Gb/s' per server; got '{text}'"
         )
     return text

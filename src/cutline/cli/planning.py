@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cutline.cli import inputs
+from cutline.core.errors import CutlineError
+
+if TYPE_CHECKING:
+    from cutline.plan.fleet import Fleet
 
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="A model's usual name, or the path of a config.json.")]
 MaybeModel = Annotated[
@@ -16,7 +20,13 @@ MaybeModel = Annotated[
         metavar="[MODEL]", help="A model's usual name, or the path of a config.json; --chinchilla sizes one."
     ),
 ]
-On = Annotated[str, typer.Option("--on", help="The fleet, such as '2048 x A100-SXM-80GB'.", metavar="FLEET")]
+On = Annotated[
+    str,
+    typer.Option(
+        "--on", help="The fleet, such as '2048 x A100-SXM-80GB' or '512 x A800 + 512 x H20', or a fleet file (.toml).",
+        metavar="FLEET",
+    ),
+]  # fmt: skip
 Tokens = Annotated[
     str | None,
     typer.Option("--tokens", help="Training tokens, such as 1.4T; as published if left out.", metavar="N"),
@@ -25,10 +35,10 @@ Seq = Annotated[
     str | None, typer.Option("--seq", help="Tokens of one sequence; as pre-trained if left out.", metavar="N")
 ]
 Precision = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--precision",
-        help="Recipe of the linear layers: bf16, fp16, fp8, fp8-rowwise, fp8-block, mxfp8, nvfp4, int8, tf32, fp32.",
+        help="Recipe of the linear layers: bf16 (if left out), fp16, fp8, fp8-rowwise, fp8-block, mxfp8, nvfp4, int8, tf32, fp32; by group as 'fp8, A800: bf16'.",
         metavar="NAME",
     ),
 ]
@@ -104,6 +114,26 @@ OffloadOption = Annotated[bool, typer.Option("--offload", help="Keep optimizer s
 GraphsOption = Annotated[bool, typer.Option("--graphs", help="Capture kernel launches in graphs.")]
 
 
+BatchTokens = Annotated[str | None, typer.Option(help="Tokens of one step; 4M if left out.", metavar="N")]
+Top = Annotated[str, typer.Option(help="How many plans to show.", metavar="N")]
+Objective = Annotated[str, typer.Option(help="What to minimise: time, cost or energy.", metavar="NAME")]
+Compare = Annotated[str | None, typer.Option(help="The same job on other parts, such as A800,H20.", metavar="CHIPS")]
+Days = Annotated[str | None, typer.Option(help="As many tokens as so many days allow.", metavar="N")]
+Flop = Annotated[str | None, typer.Option(help="As many tokens as this model flop buys.", metavar="N")]
+Chinchilla = Annotated[
+    bool, typer.Option("--chinchilla", help="Tokens, or model and tokens, of least loss for the compute.")
+]
+Law = Annotated[str, typer.Option(help="Scaling law: besiroglu or chinchilla.", metavar="NAME")]
+Ramp = Annotated[
+    str | None, typer.Option(help="Batch ramp, such as '4M, 8M from 252M', or 'published'.", metavar="TEXT")
+]
+Between = Annotated[
+    str | None,
+    typer.Option(
+        help="Link between groups of chips: a rate such as '100 Gb/s per chip', host, direct or none.", metavar="WAY"
+    ),
+]
+
 CONTEXTS = ("ring", "all-gather", "all-to-all")
 SCHEDULES = ("1f1b", "zb-h1", "zb-h2", "dualpipe")
 """Words for the columns `cp_kind` and `schedule`, in their order."""
@@ -114,62 +144,66 @@ def plan(
     model: MaybeModel = None,
     tokens: Tokens = None,
     seq: Seq = None,
-    batch_tokens: Annotated[str | None, typer.Option(help="Tokens of one step; 4M if left out.", metavar="N")] = None,
-    precision: Precision = "bf16",
-    top: Annotated[str, typer.Option(help="How many plans to show.", metavar="N")] = "5",
-    objective: Annotated[str, typer.Option(help="What to minimise: time, cost or energy.", metavar="NAME")] = "time",
+    batch_tokens: BatchTokens = None,
+    precision: Precision = None,
+    top: Top = "5",
+    objective: Objective = "time",
     stack: StackName = None,
     framework: FrameworkName = None,
     network: Network = None,
     money: Money = "rent",
-    compare: Annotated[
-        str | None, typer.Option(help="The same job on other parts, such as A800,H20.", metavar="CHIPS")
-    ] = None,
-    days: Annotated[str | None, typer.Option(help="As many tokens as so many days allow.", metavar="N")] = None,
-    flop: Annotated[str | None, typer.Option(help="As many tokens as this model flop buys.", metavar="N")] = None,
-    chinchilla: Annotated[
-        bool, typer.Option("--chinchilla", help="Tokens, or model and tokens, of least loss for the compute.")
-    ] = False,
-    law: Annotated[str, typer.Option(help="Scaling law: besiroglu or chinchilla.", metavar="NAME")] = "besiroglu",
-    ramp: Annotated[
-        str | None,
-        typer.Option(help="Batch ramp, such as '4M, 8M from 252M', or 'published'.", metavar="TEXT"),
-    ] = None,
+    compare: Compare = None,
+    days: Days = None,
+    flop: Flop = None,
+    chinchilla: Chinchilla = False,
+    law: Law = "besiroglu",
+    ramp: Ramp = None,
     routing: Routing = None,
     capacity: Capacity = None,
     mtp: Mtp = True,
     clip: ClipSize = None,
     clips: Clips = None,
     gradients: Gradients = None,
+    between: Between = None,
     sources: Sources = False,
     json: Json = False,
 ) -> None:
     """Find the best way to train a model on a fleet.
 
-    Prints days with an interval, memory, energy and money, what limits the run, and what was published.
+    Prints days with an interval, memory, energy and money, what limits the run, and what was published. On a fleet of
+    several kinds of chips it prints which kind does what.
     """
     started = time.perf_counter()
     from cutline.cli import screen, whole
     from cutline.plan import run
 
-    most = inputs.whole(top, "--top", 1000)
-    goal = inputs.one_of(objective, "--objective", ("time", "cost", "energy"))
-    parts = inputs.names(compare, "--compare")
+    fleet = inputs.fleet(on)
+    by_group = {"precision": precision, "stack": stack, "network": network}
+    of_one = by_group if len(fleet) == 1 else dict.fromkeys(by_group)
     ask = _ask(
-        tokens, seq, precision, stack, network, framework, routing, capacity, clips, gradients, mtp=mtp, clip=clip, money=money,
-        batch_tokens=inputs.number(batch_tokens, "--batch-tokens", 1e12),
+        tokens, seq, of_one["precision"], of_one["stack"], of_one["network"], framework, routing, capacity, clips, gradients,
+        mtp=mtp, clip=clip, money=money, batch_tokens=inputs.number(batch_tokens, "--batch-tokens", 1e12),
     )  # fmt: skip
+    goal = inputs.one_of(objective, "--objective", ("time", "cost", "energy"))
+    if len(fleet) > 1:
+        alone = {
+            "--compare": compare,
+            "--days": days,
+            "--flop": flop,
+            "--ramp": ramp,
+            "--chinchilla": chinchilla or None,
+        }
+        _plan_mixed(model, fleet, ask, by_group, between, goal, alone, started, sources, json)
+        return
+    if between is not None:
+        raise CutlineError(f"--between is of a fleet of several kinds; got --on '{on}'")
+    most, parts = inputs.whole(top, "--top", 1000), inputs.names(compare, "--compare")
     wanted = whole.Wanted(inputs.decimal(days, "--days"), inputs.decimal(flop, "--flop"), chinchilla, law)
     with screen.progress("searching") as tick:
-        job, sizing = whole.sized(model, inputs.fleet(on), ask, wanted)
+        job, sizing = whole.sized(model, fleet, ask, wanted)
         answer = run.plan(job, most, goal, tick) | {"sizing": sizing}
         answer |= whole.beside(job, answer, whole.arguments(ask, job), parts, ramp)
-    if json:
-        screen.print_json(answer)
-        return
-    from cutline.cli import show_plan
-
-    show_plan.plan(answer, time.perf_counter() - started, sources)
+    _show(answer, time.perf_counter() - started, sources, json)
 
 
 def estimate(
@@ -193,7 +227,7 @@ def estimate(
     sequence_parallel: SequenceParallelOption = None,
     offload: OffloadOption = False,
     graphs: GraphsOption = False,
-    precision: Precision = "bf16",
+    precision: Precision = None,
     tokens: Tokens = None,
     stack: StackName = None,
     framework: FrameworkName = None,
@@ -228,7 +262,7 @@ def estimate(
         tokens, seq, precision, stack, network, framework, routing, capacity, clips, gradients, mtp=mtp, clip=clip, money=money,
         global_batch=inputs.whole(global_batch, "--global-batch") if global_batch is not None else None,
     )  # fmt: skip
-    job = whole.asked(inputs.model_named(model), on, ask)
+    job = whole.asked(inputs.model_named(model), inputs.fleet(on), ask)
     deep = layers_per_stage(job.model.layers, int(chosen["pp"]), int(chosen["vpp"]))
     chosen |= run.recompute_fields(recompute.strip().casefold(), deep)
     answer = run.given(job, chosen)
@@ -238,6 +272,42 @@ def estimate(
     from cutline.cli import show_plan
 
     show_plan.estimate(answer, sources)
+
+
+def _plan_mixed(
+    model: str | None,
+    fleet: Fleet,
+    ask: dict[str, Any],
+    by_group: dict[str, str | None],
+    between: str | None,
+    goal: str,
+    alone: dict[str, Any],
+    started: float,
+    sources: bool,
+    json: bool,
+) -> None:
+    """Plan a fleet of several kinds and print the answer; `alone` are options of fleets of one kind."""
+    from cutline.cli import screen, whole
+    from cutline.plan import mixed_run
+
+    for option, value in alone.items():
+        if value is not None:
+            raise CutlineError(f"{option} is of a fleet of one kind; leave it out, or plan each kind alone")
+    with screen.progress("searching") as tick:
+        answer = mixed_run.plan(whole.question(model, fleet, ask, by_group, between), goal, tick)
+    _show(answer, time.perf_counter() - started, sources, json)
+
+
+def _show(answer: dict[str, Any], seconds: float, sources: bool, json: bool) -> None:
+    """Print the answer of `plan`, as JSON or laid out: one with groups is of a mixed fleet."""
+    from cutline.cli import screen, show_mixed, show_plan
+
+    if json:
+        screen.print_json(answer)
+    elif "groups" in answer:
+        show_mixed.plan(answer, seconds, sources)
+    else:
+        show_plan.plan(answer, seconds, sources)
 
 
 def _chosen(
@@ -262,7 +332,7 @@ def layers_per_stage(layers: int, pp: int, vpp: int) -> int:
 def _ask(
     tokens: str | None,
     seq: str | None,
-    precision: str,
+    precision: str | None,
     stack: str | None,
     network: str | None,
     framework: str | None,
@@ -277,7 +347,7 @@ def _ask(
     return {
         "tokens": inputs.number(tokens, "--tokens"),
         "seq": inputs.whole(seq, "--seq", 1e8) if seq is not None else None,
-        "precision": precision.strip().casefold(),
+        "precision": "bf16" if precision is None else precision.strip().casefold(),
         "stack": chosen.stack,
         "changes": chosen.changes,
         "residual": chosen.residual,

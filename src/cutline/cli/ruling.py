@@ -203,6 +203,7 @@ def design(
     """Find the best chip that needs no licence, and how far each line since 2022 moves training or decoding."""
     from cutline.cli import screen, show_design
     from cutline.plan.design import design as best_below
+    from cutline.plan.fleet import MOST
 
     asked = asked_of(to, hq, parent_hq, "US", on, known, layer, reform, None, None, False, "0")
     what, _, name = goal.strip().partition(" ")
@@ -211,7 +212,7 @@ def design(
     model = inputs.model_named(name.strip())
     with screen.progress("designs") as tick:
         answer = best_below(
-            model, what, like=like, dies=inputs.whole(dies, "--dies", 64), chips=inputs.whole(chips, "--chips", inputs.MOST_CHIPS),
+            model, what, like=like, dies=inputs.whole(dies, "--dies", 64), chips=inputs.whole(chips, "--chips", MOST),
             context=float(inputs.whole(context, "--context")), compare=tuple(inputs.names(compare, "--compare")), progress=tick, **asked,
         )  # fmt: skip
     if json:

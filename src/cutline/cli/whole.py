@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cutline.cli import inputs
@@ -9,7 +10,9 @@ from cutline.core.errors import CutlineError
 
 if TYPE_CHECKING:
     from cutline.facts.models import Model
+    from cutline.plan.fleet import Fleet
     from cutline.plan.job import Job
+    from cutline.plan.mixed import Mixed
 
 Ask = dict[str, Any]
 ROUNDS = 6
@@ -25,13 +28,46 @@ class Wanted(NamedTuple):
     law: str
 
 
-def asked(model: Model, on: str, ask: Ask) -> Job:
+def asked(model: Model, on: Fleet, ask: Ask) -> Job:
     """Return the job of a question; tokens are the published ones where nobody says how many."""
     from cutline.cli.words import plain
-    from cutline.plan.job import job
+    from cutline.plan.job import job, only
 
     published = model.tokens if ask["tokens"] is None and ask["clips"] is None else None
-    found = job(model, inputs.fleet(on), **(ask | {"tokens": ask["tokens"] or published}))
+    group = only(on)
+    found = job(model, group, **(ask | {"tokens": ask["tokens"] or published}))
+    if published:
+        found.assumed.append(f"tokens {plain(published)}: as published")
+    return found
+
+
+def question(name: str | None, on: Fleet, ask: Ask, words: dict[str, str | None], between: str | None) -> Mixed:
+    """Return the question of a mixed fleet; `words` are what the options say that may differ by group."""
+    from cutline.cli.words import plain
+    from cutline.plan.fleet import TRANSPORTS, Link
+    from cutline.plan.mixed import mixed
+
+    if name is None:
+        raise CutlineError("MODEL is missing; on a fleet of several kinds a model is named, not sized")
+    model = inputs.model_named(name)
+    given: dict[str, dict[str, Any]] = {g.label: {} for g in on}
+    for option, text in words.items():
+        for label, value in inputs.by_group(text, on, f"--{option}").items():
+            if option == "stack":
+                chosen = inputs.stack_named(value)
+                given[label] |= {"stack": chosen.stack, "changes": chosen.changes, "residual": chosen.residual}
+            else:
+                given[label][option] = inputs.network(value) if option == "network" else value.strip().casefold()
+    if between is not None:
+        word = between.strip().casefold()
+        if word not in TRANSPORTS:
+            inputs.network(between, "--between")
+        said = {"transport": word} if word in TRANSPORTS else {"network": between, "transport": "direct"}
+        pairs = [frozenset((a.label, b.label)) for i, a in enumerate(on.groups) for b in on.groups[i + 1 :]]
+        on = replace(on, links=tuple(Link(pair, **said) for pair in pairs))
+    published = model.tokens if ask["tokens"] is None and ask["clips"] is None else None
+    shared = {k: v for k, v in ask.items() if k not in ("network", "precision", "stack", "changes", "residual")}
+    found = mixed(model, on, given, **(shared | {"tokens": ask["tokens"] or published}))
     if published:
         found.assumed.append(f"tokens {plain(published)}: as published")
     return found
@@ -50,7 +86,7 @@ def arguments(ask: Ask, job: Job) -> Ask:
     return ask | settled | {"clip": "x".join(str(n) for n in job.clip) if job.clip else None}
 
 
-def sized(name: str | None, on: str, ask: Ask, wanted: Wanted) -> tuple[Job, dict[str, Any] | None]:
+def sized(name: str | None, on: Fleet, ask: Ask, wanted: Wanted) -> tuple[Job, dict[str, Any] | None]:
     """Return the job, its size settled, and how it was settled (None where tokens or the maker say)."""
     from cutline.plan import sizing
 
@@ -87,7 +123,7 @@ def _active(model: Model) -> float:
     return float(parameters(model).active)
 
 
-def _model_for(on: str, ask: Ask, wanted: Wanted) -> tuple[Job, dict[str, Any]]:
+def _model_for(on: Fleet, ask: Ask, wanted: Wanted) -> tuple[Job, dict[str, Any]]:
     """Return the job of the decoder of least loss for a budget: of flop, or of days on this fleet."""
     from cutline.facts.models import parameters
     from cutline.plan import sizing

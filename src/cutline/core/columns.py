@@ -35,4 +35,5 @@ class Columns:
     def concat(cls, parts: list[Self]) -> Self:
         """Stack tables of the same kind; scalars are repeated."""
         names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
-        return cls(**{n: np.concatenate([np.broadcast_to(getattr(p, n), len(p)) for p in parts]) for n in names})
+        long = [(p, len(p)) for p in parts]
+        return cls(**{n: np.concatenate([np.broadcast_to(getattr(p, n), k) for p, k in long]) for n in names})

@@ -200,6 +200,13 @@ def _value(text: str, unit: str, kind: str, factor: float, rule: Rule) -> Any:
     return value
 
 
+def claim_of(table: str, name: str, field: str, item: str, text: str, unit: str, source: Source) -> Claim:
+    """Return what somebody says of one fact as a claim, checked like a row of the table."""
+    value = _value(text, unit, *_rule(table, field, item, unit, schema()))
+    printed = text if unit in ("1", "text", "") else f"{text} {unit}"
+    return Claim(name, field, item, value, printed, "", source, "", 0)
+
+
 def plain(name: str) -> str:
     """Return a name without case, spaces, hyphens and other marks.
 

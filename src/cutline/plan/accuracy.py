@@ -30,6 +30,7 @@ NOT_FITTED = {
     "whole-runs": "one scorable row",
     "libai": "chip is not stated",
     "simumax": "kept as a test: models cut to 4 to 12 layers, on a stack that Megatron-LM's other tables measure",
+    "sailor": "mixed clusters, and one of three servers",
     "wan": "four rows, without micro-batch and recompute",
     "vtrain-one-node": "does not look like raw timings: an additive formula reproduces it almost exactly",
 }
@@ -99,7 +100,8 @@ def _skipped(name: str, source: str, group: str, reason: str) -> dict[str, str]:
 
 
 def features(jobs: list[Job], without: str) -> Array:
-    """Return the interval's features of each job."""
+    """Return the interval's features of each job; a mixed cluster counts as its first part."""
+    jobs = [j.parts[0] if j.parts else j for j in jobs]
     _, rates, _ = fitting.columns_of(jobs)
     loose = [float(len(j.loose)) for j in jobs]
     unmeasured = [table.unmeasured(j.stack, j.family, without) for j in jobs]
@@ -111,7 +113,7 @@ def predict(
     jobs: list[Job], without: str, changes: dict[str, float] | None = None, residual: float | None = None
 ) -> tuple[Array, Array]:
     """Return the step time of each job and the half width of its interval (log). [s, 1]"""
-    step_s = fitting.predict(jobs, fitting.constants_of(jobs, without, changes)).step_s
+    step_s = fitting.steps(jobs, fitting.constants_of(jobs, without, changes))
     return step_s, interval.half_width(features(jobs, without), without, residual)
 
 

@@ -82,6 +82,11 @@ class Rates(Columns):
     imbalance: Column = 0.0  # coefficient of variation of the load of one expert; 0 is forced balance
     capacity: Column = 0.0  # capacity factor of an expert; 0 drops nothing
     age_years: Column = 1.5  # of the part when its software was released
+    # in a mixed fleet, where parties train replicas beside each other and sum their gradients
+    parties: Column = 1.0
+    between_bytes_per_s: Column = 1e30  # one direction, of one chip's port towards the other parties
+    between_hop_s: Column = 0.0  # start of one step between parties
+    other_servers: Column = 0.0  # domains of the other parties
 
 
 @dataclass(frozen=True)

@@ -37,15 +37,22 @@ def goodput(chips: int) -> float:
 
 def power_w(j: Job, e: Estimate) -> Array:
     """Return the mean power of one chip with its share of the server and the site. [W]"""
+    return busy_power_w(j, (e.compute_part_s + 0.5 * (e.tp_part_s + e.dp_part_s + e.fsdp_part_s)) / e.step_s)
+
+
+def busy_power_w(j: Job, busy: Array | float) -> Array:
+    """Return the mean power of one chip that computes this share of the time, with its share of server and site. [W]"""
     limit = j.group.chip.get("power", default=math.nan)
     share = evidence("training_power_fraction", "A100-SXM-40GB gemm").value
-    busy = (e.compute_part_s + 0.5 * (e.tp_part_s + e.dp_part_s + e.fsdp_part_s)) / e.step_s
     chip_w = power.draw_w(limit, IDLE_SHARE * limit, np.clip(busy, 0.0, 1.0), share)
     return np.asarray(chip_w * (1.0 + HOST_SHARE) * evidence("pue", "aws").value)
 
 
 def _latest(j: Job, item: str) -> Claim | None:
-    """Return the middle claim of the latest year that has any: prices age, so the date counts before the tier."""
+    """Return what the user says; else the middle claim of the latest year that has any: prices age, so dates count before tiers."""
+    own = j.group.chip.facts.get(("price", item))
+    if own is not None and own.source.tier == "given":
+        return own
     claims = reader.table("chips").facts.get(j.group.chip.name, {}).get(("price", item), [])
     year = max((c.date[:4] for c in claims), default="")
     latest = sorted((c for c in claims if c.date[:4] == year), key=lambda c: float(c.value))

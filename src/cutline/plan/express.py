@@ -14,7 +14,7 @@ from cutline.core.errors import DataError, UnknownName
 from cutline.facts import presets, reader
 from cutline.facts.chips import Chip, chip
 from cutline.facts.presets import Preset
-from cutline.plan import constants, machine, memory
+from cutline.plan import constants, express_mixed, machine, memory
 from cutline.plan.columns import Rates, Shape, Strategy
 from cutline.plan.express_shape import Row, Skip, named, number
 from cutline.plan.express_shape import shape as shape_of_row
@@ -64,6 +64,8 @@ class Job:
     strategy: dict[str, float]
     assumed: list[str] = field(default_factory=list)
     loose: list[str] = field(default_factory=list)  # assumptions that widen the interval
+    parts: list[Job] = field(default_factory=list)  # of a mixed cluster: each stage on each kind of chip
+    lanes: list[list[int]] = field(default_factory=list)  # the parts that each replica crosses
 
     @property
     def family(self) -> str:
@@ -168,8 +170,6 @@ def _refuse(row: Row) -> None:
         raise Skip("adapter or packed fine-tuning is not modelled")
     if (arch := row.get("arch", "").strip()) and not arch.casefold().startswith(ARCHITECTURES):
         raise Skip(f"architecture '{arch}' is not modelled; a row may say {', '.join(ARCHITECTURES)} or nothing")
-    if "+" in row["chip"]:
-        raise Skip("fleets of several chips are not modelled yet")
 
 
 def _micro_batch(row: Row, pp: float, per_rank: float, assumed: list[str], loose: list[str]) -> float:
@@ -290,6 +290,8 @@ def express(row: Row) -> Job:
     CutlineError
         If a cell is malformed.
     """
+    if express_mixed.is_mixed(row):
+        return _express_mixed(row)
     assumed: list[str] = []
     loose: list[str] = []
     _refuse(row)
@@ -301,6 +303,8 @@ def express(row: Row) -> Job:
         loose.append("stack")
     shape = shape_of_row(row, assumed)
     precision, recipe = _precision(row, assumed)
+    if precision in ("fp32", "tf32"):
+        stack = replace(stack, grad_bytes=4.0)
     m = named(row)
     at = presets.preset(
         "megatron-bridge" if stack.name.startswith("megatron-bridge") else stack.name,
@@ -343,6 +347,16 @@ def express(row: Row) -> Job:
     )
     _make_fit(job)
     job.measured_step_s = step_of(row, job)
+    return job
+
+
+def _express_mixed(row: Row) -> Job:
+    """Express a row of several kinds of chips: the whole row on each kind, then parts and lanes of it."""
+    _refuse(row)
+    names = [re.sub(r" x\d+$", "", part.strip()) for part in row["chip"].split("+")]
+    whole = {name: express(row | {"chip": name, "chip_memory_gb": ""}) for name in dict.fromkeys(names)}
+    job = replace(whole[names[0]], chip=row["chip"], parts=[], lanes=[])
+    express_mixed.lay_out(job, row, whole)
     return job
 
 

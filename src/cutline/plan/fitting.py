@@ -16,7 +16,7 @@ from cutline.plan import constants as table
 from cutline.plan import machine
 from cutline.plan.columns import Constants, Estimate, Rates, Shape, Strategy
 from cutline.plan.express import Job
-from cutline.plan.training import estimate
+from cutline.plan.training import estimate, matured, message_s
 
 SCALE = 0.06
 """Residual scale of the log step time: what the best model of these tables leaves."""
@@ -35,26 +35,74 @@ def back(y: Any, transform: str) -> Any:
     return np.exp(y) if transform == "log" else 1.0 / (1.0 + np.exp(-np.asarray(y)))
 
 
+def flat(jobs: list[Job]) -> list[Job]:
+    """Return the jobs, those of a mixed cluster as their parts."""
+    return [part for j in jobs for part in (j.parts or [j])]
+
+
 def columns_of(jobs: list[Job]) -> tuple[Shape, Rates, Strategy]:
     """Return the columns of many expressed rows."""
 
     def stack(kind: Any, key: str) -> Any:
-        rows = [getattr(j, key) for j in jobs]
+        rows = [getattr(j, key) for j in flat(jobs)]
         return kind(**{f.name: np.array([r.get(f.name, f.default) for r in rows], float) for f in fields(kind)})
 
     return stack(Shape, "shape"), stack(Rates, "rates"), stack(Strategy, "strategy")
 
 
 def predict(jobs: list[Job], constants: Constants) -> Estimate:
-    """Estimate expressed rows under constants that have one value per row."""
+    """Estimate expressed rows, or their parts, under constants that have one value for each."""
     shape, rates, strategy = columns_of(jobs)
-    power = np.array([j.power for j in jobs], float).T
-    return estimate(shape, rates, machine.power_scaled(constants, *power), strategy)
+    return estimate(shape, rates, _scaled(jobs, constants), strategy)
+
+
+def _scaled(jobs: list[Job], constants: Constants) -> Constants:
+    """Return constants by the power budget of each row or part."""
+    power = np.array([j.power for j in flat(jobs)], float).T
+    return machine.power_scaled(constants, *power)
+
+
+def steps(jobs: list[Job], constants: Constants) -> Array:
+    """Return the step time of expressed rows under constants that have one value for each row or part. [s]
+
+    On a mixed cluster every replica of a stage takes its own time; a lane is paced by its slowest stage, the step by the slowest lane,
+    and then all wait for gradients.
+    """
+    e = predict(jobs, constants)
+    if not any(j.parts for j in jobs):
+        return np.asarray(e.step_s)
+    shape, rates, s = columns_of(jobs)
+    c = matured(_scaled(jobs, constants), rates)
+    slot = (
+        e.compute_part_s + e.host_part_s + e.tp_part_s + e.cp_part_s + e.ep_part_s + e.fsdp_part_s
+    ) / s.micro_batches
+    message = message_s(shape, rates, c, s.replace(pp=np.full(len(s), 2.0))) * (1.0 - c.p2p_overlap)
+    out, place = [], 0
+    for j in jobs:
+        if not j.parts:
+            out.append(float(e.step_s[place]))
+            place += 1
+            continue
+        mine = slice(place, place + len(j.parts))
+        place += len(j.parts)
+        m, times = j.parts[0].strategy["micro_batches"], slot[mine]
+        lanes = []
+        for lane in j.lanes:
+            stages = times[lane]
+            sends = (2.0 * m + 2.0 * (len(lane) - 1)) * message[mine][lane].max() if len(lane) > 1 else 0.0
+            lanes.append(m * stages.max() + stages.sum() - stages.max() + sends)
+        busy, at = max(lanes), mine.start
+        servers = max(j.chips / j.parts[0].rates["domain"], 1.0)
+        overhead = c.step_s[at] + busy * c.straggler[at] * np.log2(servers)
+        out.append(float(busy + (e.dp_part_s + e.optimizer_part_s)[mine].max() + overhead))
+    return np.array(out)
 
 
 def constants_of(jobs: list[Job], without: str = "shipped", changes: dict[str, float] | None = None) -> Constants:
     """Return the constants of many rows, one row each."""
-    return table.stacked([table.constants(j.stack, j.family, j.precision, j.recipe, without, changes) for j in jobs])
+    return table.stacked(
+        [table.constants(j.stack, j.family, j.precision, j.recipe, without, changes) for j in flat(jobs)]
+    )
 
 
 def weights(jobs: list[Job]) -> Array:
@@ -181,11 +229,11 @@ def pick(jobs: list[Job], without: str, n: int = 5) -> list[Job]:
     if len(ordered) <= n:
         return ordered
     base = constants_of(ordered, without)
-    t0 = np.log(predict(ordered, base).step_s)
+    t0 = np.log(steps(ordered, base))
     columns = [np.full(len(ordered), COMMON)]
     for name, doubt in CALIBRATED.items():
         moved = table.multiplied(base, {name: np.exp(0.01)})
-        columns.append((np.log(predict(ordered, moved).step_s) - t0) / 0.01 * doubt)
+        columns.append((np.log(steps(ordered, moved)) - t0) / 0.01 * doubt)
     jacobian = np.stack(columns, axis=-1)
     covariance = jacobian @ jacobian.T
     chosen: list[int] = []
@@ -211,17 +259,13 @@ def calibrate(jobs: list[Job], without: str = "shipped") -> dict[str, float]:
     from scipy.optimize import least_squares
 
     base = constants_of(jobs, without)
-    shape, rates, strategy = columns_of(jobs)
-    power = np.array([j.power for j in jobs], float).T
     measured = np.log([j.measured_step_s for j in jobs])
     names = list(CALIBRATED)
     doubt = np.array([COMMON, *CALIBRATED.values()])
 
     def log_error(y: Array) -> Array:
         moved = table.multiplied(base, {n: np.exp(y[0] + v) for n, v in zip(names, y[1:], strict=True)})
-        return np.asarray(
-            np.log(estimate(shape, rates, machine.power_scaled(moved, *power), strategy).step_s) - measured
-        )
+        return np.asarray(np.log(steps(jobs, moved)) - measured)
 
     def smooth_l1(y: Array) -> Array:
         return _huber(np.concatenate([log_error(y) / ROW_SCALE, y / doubt]))
@@ -239,5 +283,5 @@ def calibrate(jobs: list[Job], without: str = "shipped") -> dict[str, float]:
 
 def residual(jobs: list[Job], without: str, changes: dict[str, float]) -> float:
     """Return the root mean square of the log errors that calibration leaves on its own rows. [1]"""
-    step_s = predict(jobs, constants_of(jobs, without, changes)).step_s
+    step_s = steps(jobs, constants_of(jobs, without, changes))
     return float(np.sqrt(np.mean((np.log(step_s) - np.log([j.measured_step_s for j in jobs])) ** 2)))

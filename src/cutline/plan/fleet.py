@@ -1,13 +1,18 @@
-"""Fleets: a tuple of groups (chip, count), read from words such as `2048 x A100-SXM-80GB`."""
+"""Fleets: groups of chips and the links between them, read from words such as `512 x A800 + 512 x H20` or from a file."""
 
 from __future__ import annotations
 
+import math
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
-from cutline.core.errors import CutlineError
+from cutline.core.errors import CutlineError, DataError, suggestions
 from cutline.facts import reader
 from cutline.facts.chips import Chip, chip
+from cutline.facts.reader import Source, claim_of, plain
 
 MOST = 100_000_000
 EXAMPLE = "write for example '2048 x A100-SXM-80GB'"
@@ -16,38 +21,200 @@ NUMBER = r"-?(?:\d+(?:\.\d+)?[eE][+-]?\d+|[\d.,_]+[kKM]?)"
 
 @dataclass(frozen=True)
 class Group:
-    """Chips of one kind in one network."""
+    """Chips of one kind in one network, and what a fleet file says of them."""
 
     chip: Chip
     chips: int
+    network: str | None = None  # in words, as `--network`; as usual for the part unless given
+    stack: str | None = None
+    precision: str | None = None
+    name: str = ""
+    """set where a fleet holds the same part twice"""
+
+    @property
+    def label(self) -> str:
+        """What people call the group."""
+        return self.name or self.chip.name
+
+    @property
+    def servers(self) -> float:
+        """Servers of the group, the last one perhaps not full."""
+        return math.ceil(self.chips / self.chip.get("node", default=8.0))
 
 
-Fleet = tuple[Group, ...]
+@dataclass(frozen=True)
+class Link:
+    """What a fleet file says of the way between two groups."""
+
+    groups: frozenset[str]
+    network: str | None = None  # rate of one chip, in words
+    transport: str = ""  # `direct` or `host`; by the makers unless given
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Groups of chips, and the links between them that are not the usual ones."""
+
+    groups: tuple[Group, ...]
+    links: tuple[Link, ...] = ()
+
+    def __iter__(self) -> Iterator[Group]:
+        return iter(self.groups)
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    @property
+    def chips(self) -> int:
+        """Chips of all groups."""
+        return sum(g.chips for g in self.groups)
 
 
 def fleet(text: str) -> Fleet:
-    """Read a fleet: groups `COUNT x CHIP` joined by `+`; groups of the same chip are one group.
+    """Read a fleet: groups `COUNT x CHIP` joined by `+`; groups of the same chip are one group, empty ones none.
 
     Raises
     ------
     CutlineError
-        If the text does not parse, a count is not a whole number above 0, or a chip is not known.
+        If the text does not parse, a count is not a whole number, no chips are left, or a chip is not known.
 
     Examples
     --------
-    >>> [(g.chips, g.chip.name) for g in fleet("16 x h20 + 8xH20")]
+    >>> [(g.chips, g.chip.name) for g in fleet("16 x h20 + 8xH20 + 0 x A100")]
     [(24, 'H20')]
     """
-    found: dict[str, Group] = {}
-    for part in text.split("+"):
+    found = []
+    parts = text.split("+")
+    for part in parts:
         if not part.strip():
             raise CutlineError(f"fleet '{text}' does not parse; {EXAMPLE}")
         number, name = _split(part.strip(), text)
-        count = _count(number, text)
-        part_chip = chip(name)
-        before = found[part_chip.name].chips if part_chip.name in found else 0
-        found[part_chip.name] = Group(part_chip, before + count)
-    return tuple(found.values())
+        count = _count(number, text, least=0 if len(parts) > 1 else 1)
+        found.append(Group(chip(name), count))
+    return joined(found, text)
+
+
+def joined(groups: list[Group], text: str, links: tuple[Link, ...] = ()) -> Fleet:
+    """Return a fleet of groups: alike ones joined, empty ones left out, others of the same part numbered."""
+    found: dict[tuple[Any, ...], Group] = {}
+    for g in groups:
+        facts = tuple((k, c.value) for k, c in g.chip.facts.items())
+        key = (g.chip.name, facts, g.network, g.stack, g.precision)
+        before = found[key].chips if key in found else 0
+        found[key] = replace(g, chips=before + g.chips)
+    kept = [g for g in found.values() if g.chips]
+    if not kept:
+        raise CutlineError(f"fleet '{text}' has no chips; {EXAMPLE}")
+    total = sum(g.chips for g in kept)
+    if total > MOST:
+        raise CutlineError(f"fleet '{text}': at most {MOST:,} chips; got {total:,}")
+    seen: dict[str, int] = {}
+    for i, g in enumerate(kept):
+        seen[g.chip.name] = seen.get(g.chip.name, 0) + 1
+        if seen[g.chip.name] > 1:
+            kept[i] = replace(g, name=f"{g.chip.name} ({seen[g.chip.name]})")
+    return Fleet(tuple(kept), links)
+
+
+KEYS = {
+    "node": ("node", "", "1"), "domain": ("domain", "", "1"), "link": ("link", "scale-up", ""), "host_link": ("link", "host", ""),
+    "memory": ("memory", "", ""), "power": ("power", "", ""), "rent": ("price", "rent", ""),
+}  # fmt: skip
+"""Keys of a group in a fleet file that stand for facts of its chip: field, item, and the unit where none is written."""
+
+
+def read_fleet(path: Path) -> Fleet:
+    """Read a fleet file (TOML): tables `[[group]]`, and `[[between]]` for links between them. docs/fleets.md has the keys.
+
+    Raises
+    ------
+    DataError
+        With the file, the group, the key, the rule and the value.
+    """
+    import tomllib
+
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(str(path), None, f"cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise DataError(path.name, None, "not UTF-8 text; save it as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise DataError(path.name, None, f"not readable as TOML: {error}") from None
+    _keys(path, "the file", content, ("group", "between"))
+    rows = content.get("group")
+    if not isinstance(rows, list) or not rows:
+        raise DataError(path.name, None, "a fleet needs at least one table [[group]] with chip and chips")
+    groups = []
+    for number, row in enumerate(rows, 1):
+        try:
+            groups.append(_group(path, number, row))
+        except DataError:
+            raise
+        except CutlineError as error:
+            raise DataError(path.name, None, f"group {number}: {error}") from None
+    found = joined(groups, path.name)
+    known = {plain(n): g.label for g in found for n in (g.label,)}
+    links = tuple(_link(path, n, row, known) for n, row in enumerate(content.get("between", []), 1))
+    return replace(found, links=links)
+
+
+def _keys(path: Path, what: str, row: dict[str, Any], known: tuple[str, ...]) -> None:
+    for key in row:
+        if key not in known:
+            close = suggestions(key, known, 1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise DataError(path.name, None, f"{what}: key '{key}' is not one of {', '.join(known)}{hint}")
+
+
+def _group(path: Path, number: int, row: dict[str, Any]) -> Group:
+    """Return one group of a file."""
+    _keys(path, f"group {number}", row, ("chip", "chips", "network", "stack", "precision", *KEYS))
+    for key in ("chip", "chips"):
+        if key not in row:
+            raise CutlineError(f"key '{key}' is missing")
+    if isinstance(row["chips"], bool) or not isinstance(row["chips"], int) or not 0 <= row["chips"] <= MOST:
+        raise CutlineError(f"chips must be a whole number of at least 0; got {row['chips']}")
+    for key in ("chip", "network", "stack", "precision"):
+        if key in row and not isinstance(row[key], str):
+            raise CutlineError(f"{key} must be text in quotes; got {row[key]}")
+    part = chip(row["chip"])
+    facts = dict(part.facts)
+    given = Source("fleet-file", "given", f"given in {path.name}", "", "", "", "by the user")
+    for key, (field, item, unit) in KEYS.items():
+        if key in row:
+            text, _, printed = str(row[key]).strip().partition(" ")
+            claim = claim_of("chips", part.name, field, item, text, printed or unit, given)
+            facts[field, item] = claim
+    return Group(
+        Chip(part.name, facts), row["chips"], row.get("network"), row.get("stack"),
+        row["precision"].strip().casefold() if "precision" in row else None,
+    )  # fmt: skip
+
+
+def _link(path: Path, number: int, row: dict[str, Any], known: dict[str, str]) -> Link:
+    """Return one link of a file."""
+    what = f"between {number}"
+    _keys(path, what, row, ("groups", "network", "transport"))
+    names = row.get("groups", [])
+    found = set()
+    for name in names if isinstance(names, list) else [names]:
+        label = known.get(plain(str(name))) or known.get(plain(chip(str(name)).name))
+        if label is None:
+            raise DataError(
+                path.name, None, f"{what}: no group is named '{name}'; groups are {', '.join(known.values())}"
+            )
+        found.add(label)
+    if len(found) != 2:
+        raise DataError(path.name, None, f"{what}: groups must name two groups; got {names}")
+    transport = row.get("transport", "")
+    if transport not in ("", *TRANSPORTS):
+        raise DataError(path.name, None, f"{what}: transport must be one of {', '.join(TRANSPORTS)}; got '{transport}'")
+    return Link(frozenset(found), row.get("network"), transport)
+
+
+TRANSPORTS = ("direct", "host", "none")
+"""Ways between two groups: from chip to chip by one library, staged through host memory, or not at all."""
 
 
 def _split(part: str, whole: str) -> tuple[str, str]:
@@ -71,24 +238,14 @@ def _split(part: str, whole: str) -> tuple[str, str]:
     return "1", part
 
 
-def _count(text: str, whole: str) -> int:
+def _count(text: str, whole: str, least: int = 1) -> int:
     scale = {"k": 1000, "K": 1000, "M": 1_000_000}.get(text[-1], 1)
     try:
         number = float(text.rstrip("kKM").replace(",", "").replace("_", "")) * scale
     except ValueError:
         raise CutlineError(f"fleet '{whole}': '{text}' is not a count; {EXAMPLE}") from None
-    if number < 1 or number % 1:
-        raise CutlineError(f"fleet '{whole}': chips must be a whole number of at least 1; got {text}")
+    if number < least or number % 1:
+        raise CutlineError(f"fleet '{whole}': chips must be a whole number of at least {least}; got {text}")
     if number > MOST:
         raise CutlineError(f"fleet '{whole}': at most {MOST:,} chips; got {text}")
     return int(number)
-
-
-def one_group(groups: Fleet) -> Group:
-    """Return the only group of a fleet; a fleet of several kinds is refused with the cure."""
-    if len(groups) > 1:
-        names = " + ".join(f"{g.chips} x {g.chip.name}" for g in groups)
-        raise CutlineError(
-            f"fleets of several kinds of chips are not estimated yet; got {names}; plan each kind alone and compare"
-        )
-    return groups[0]

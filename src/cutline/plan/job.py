@@ -13,7 +13,7 @@ from cutline.physics.experts import dropped_share
 from cutline.plan import constants as table
 from cutline.plan import machine
 from cutline.plan.columns import Constants, Rates, Shape
-from cutline.plan.fleet import Group, fleet, one_group
+from cutline.plan.fleet import Fleet, Group, fleet
 from cutline.plan.frameworks import Framework, framework_of, offered
 from cutline.plan.precision import recipe
 from cutline.plan.shapes import Clip, clip_of, clip_tokens, shape_of
@@ -111,7 +111,8 @@ def job(
     Parameters
     ----------
     on : str or Group
-        The fleet in words, or chips that the catalogue may not know.
+        The fleet in words, or chips that the catalogue may not know. What a group says of its network, stack and precision
+        comes first for precision, and last for the others.
     framework : str, optional
         Whose strategies are legal; what the stack's own framework offers unless given.
     imbalance, capacity : float, optional
@@ -134,7 +135,8 @@ def job(
     )
     if money not in ("rent", "own"):
         raise CutlineError(f"money must be rent or own; got '{money}'")
-    group = on if isinstance(on, Group) else one_group(fleet(on))
+    group = on if isinstance(on, Group) else only(fleet(on))
+    network, precision = network or group.network, group.precision or precision
     seq, shot = _sequence(model, seq, clip, assumed)
     if clips is not None:
         if shot is None:
@@ -143,13 +145,7 @@ def job(
             )
         tokens = clips * seq
     global_batch = _batch(model, seq, batch_tokens, global_batch, group.chips, shot, assumed)
-    if stack is None:
-        stack = STACKS["typical"]
-        assumed.append("software stack: the middle of all measured ones (--stack names one)")
-    if gradients is not None:
-        if gradients not in ("bf16", "fp32"):
-            raise CutlineError(f"gradients must be bf16 or fp32; got '{gradients}'")
-        stack = replace(stack, grad_bytes=2.0 if gradients == "bf16" else 4.0)
+    stack = _stack(stack, group, gradients, precision, assumed)
     constants = table.constants(
         stack, group.chip.text("family"), recipe(precision).peak, recipe(precision).recipe, changes=changes
     )
@@ -167,6 +163,32 @@ def job(
         model, group, tokens, seq, global_batch, precision, stack, shape, rates, constants, framework_of(stack, framework),
         assumed, bool(changes), money, residual, shot,
     )  # fmt: skip
+
+
+def _stack(stack: Stack | None, group: Group, gradients: str | None, precision: str, assumed: list[str]) -> Stack:
+    """Return the software stack of a job: as asked, as the group says, or the middle of all."""
+    if stack is None and group.stack is not None:
+        if group.stack not in STACKS:
+            raise CutlineError(f"stack must be one of {', '.join(STACKS)}; got '{group.stack}'")
+        stack = STACKS[group.stack]
+    if stack is None:
+        stack = STACKS["typical"]
+        assumed.append("software stack: the middle of all measured ones (--stack names one)")
+    if gradients is None:
+        return replace(stack, grad_bytes=4.0) if precision in ("fp32", "tf32") else stack
+    if gradients not in ("bf16", "fp32"):
+        raise CutlineError(f"gradients must be bf16 or fp32; got '{gradients}'")
+    return replace(stack, grad_bytes=2.0 if gradients == "bf16" else 4.0)
+
+
+def only(groups: Fleet) -> Group:
+    """Return the only group of a fleet; several kinds are for `mixed.mixed`."""
+    if len(groups) > 1:
+        names = " + ".join(f"{g.chips} x {g.label}" for g in groups)
+        raise CutlineError(
+            f"a job runs on one kind of chip; got {names}; cutline.plan.mixed and `cutline plan` take fleets of several kinds"
+        )
+    return groups.groups[0]
 
 
 def _sequence(model: Model, seq: int | None, clip: str | None, assumed: list[str]) -> tuple[int, Clip | None]:

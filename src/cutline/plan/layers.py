@@ -178,6 +178,11 @@ class Usable(NamedTuple):
     out_bytes_per_s: Any
 
 
+def activation_bytes(rates: Rates) -> Any:
+    """Return the width of activations between products: 16 bits, or 32 where products run in 32. [bytes]"""
+    return np.maximum(rates.linear_bytes, 2.0)
+
+
 def usable(rates: Rates, c: Constants) -> Usable:
     """Return the sustained rates of a chip under the constants of its family and stack."""
     share = c.gemm_fraction * c.gemm_gain / c.compute
@@ -376,7 +381,8 @@ def layer(s: Shape, rates: Rates, c: Constants, t: Strategy, mix: Mix) -> Layer:
     rotary = mix.attention * 2.0 * s.head_dim * heads / t.tp
     scanned = mix.linear * c.scan_passes * s.linear_heads * s.linear_head_dim / t.tp
     stream = kernels.stream_s(
-        2.0 * tokens * (residual + activation + rotary + scanned) * c.elementwise, u.memory_bytes_per_s
+        activation_bytes(rates) * tokens * (residual + activation + rotary + scanned) * c.elementwise,
+        u.memory_bytes_per_s,
     )
     again = np.where(
         np.asarray(s.kv_rank) > 0, own.forward * 0.4, 0.0
@@ -459,8 +465,9 @@ def _transfers(s: Shape, rates: Rates, c: Constants, t: Strategy, tokens: Any, m
     all-to-all the queries, keys, values and outputs of its own.
     """
     inside = np.minimum(t.tp, rates.domain)
+    element = activation_bytes(rates)
     crossed = mix.attention + mix.linear + mix.dense + mix.sparse * (np.asarray(s.shared_ffn) > 0)
-    tp = 2.0 * crossed * gather_s(2.0 * tokens * s.hidden, t.tp, inside, rates, c)
+    tp = 2.0 * crossed * gather_s(element * tokens * s.hidden, t.tp, inside, rates, c)
     etp = (
         2.0
         * mix.sparse

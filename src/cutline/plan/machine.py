@@ -45,7 +45,7 @@ def rates(
         raise CutlineError(f"precision must be one of {', '.join(PRECISIONS)}; got '{precision}'")
     if precision == "mxfp8" and part.text("family") not in BLOCK_SCALED:
         raise CutlineError(f"{part.name} has no block-scaled (MX) products in hardware; take fp8 or bf16")
-    wide = part.peak_flop_per_s("bf16")
+    wide = part.peak_flop_per_s(precision if precision in ("fp32", "tf32") else "bf16")
     domain, up, mesh = scale_up(part, chips)
     return Rates(
         flop_per_s=wide,
@@ -71,6 +71,13 @@ HOST_BYTES_PER_S = 16e9
 """Host bus where no source gives it: PCIe 3 x16 (guess)."""
 
 
+REACHED = 0.786
+"""Share of a link that a collective uses, as fitted for the middle family: a rate that transfers have reached is divided by it."""
+NO_PEER = 0.52
+"""Rate of a host bus for cards that cannot reach each other's memory and hand data on through that of the host, over cards that
+can: bus bandwidth 0.25 to 0.57 of the bus (`nopeer_busbw` in evidence.csv, geometric mean 0.41) against `REACHED`."""
+
+
 def scale_up(part: Chip, chips: float) -> tuple[float, float, bool]:
     """Return (chips of one domain, rate of one chip inside it, True if a full mesh).
 
@@ -79,7 +86,8 @@ def scale_up(part: Chip, chips: float) -> tuple[float, float, bool]:
     """
     domain, node = part.get("domain", default=1.0), part.get("node", default=8.0)
     if domain < node:
-        return node, part.get("link", "host", HOST_BYTES_PER_S), False
+        peers = part.text("segment") != "gaming" or part.text("maker") != "NVIDIA"
+        return node, part.get("link", "host", HOST_BYTES_PER_S) * (1.0 if peers else NO_PEER), False
     if chips > domain:
         domain = 2.0 ** math.floor(math.log2(domain))
     mesh = part.text("topology", "switched") == "mesh"
@@ -102,6 +110,8 @@ def power_factor_inputs(part: Chip) -> tuple[float, float, float]:
 
     The last is 1 where a source does not give the units.
     """
+    if not {("peak", "bf16-dense"), ("peak", "fp16-dense")} & part.facts.keys():
+        return 1.0, 1.0, 1.0  # a part without 16-bit products is not like its family
     peak = part.peak_flop_per_s("bf16")
     own = part.get("power", default=0.0) / peak
     name = REFERENCE.get(part.text("family"))

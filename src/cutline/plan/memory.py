@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -135,6 +135,67 @@ def floor_bytes(shape: Shape, rates: Rates, c: Constants, core: Strategy, most_z
     return held + states * owned + FRAGMENTATION * deep * saved * flight + RESERVE_BYTES
 
 
+class Rank(NamedTuple):
+    """What every rank of a strategy holds, before layers are laid on stages."""
+
+    saved: Any  # of one layer and one micro-batch [bytes]
+    again: Any  # recomputed and held while one layer runs backward [bytes]
+    loss: Any  # logits with their loss, and those of prediction layers [bytes]
+    table: Any  # a second gradient of the embedding or head [bytes]
+    usual: Any  # parameters of a usual layer, and of a leading dense one [1]
+    lead: Any
+    graph: Any  # buffers of captured launches [bytes]
+
+
+def rank_of(shape: Shape, rates: Rates, c: Constants, s: Strategy) -> Rank:
+    """Return what the ranks of each strategy hold per layer and micro-batch."""
+    saved, again = activation_bytes(shape, rates, c, s)
+    tokens = s.micro_batch * shape.seq / s.cp
+    logits = tokens * shape.vocab / s.tp * np.maximum(LOGIT_SHARE * c.logit_bytes, 4.0)
+    # where gradients are summed in 32 bits, the table's own gradient is made in 16 bits first
+    table = np.where(c.grad_bytes > 2.0, 2.0 * shape.vocab * shape.hidden / s.tp, 0.0)
+    usual, lead = (layer_params(shape, mix) for mix in mixes(shape))
+    graph = np.where(np.asarray(s.graphs) > 0, GRAPH_BYTES, 0.0)
+    return Rank(saved, again, logits * (1.0 + shape.mtp), table, usual, lead, graph)
+
+
+def stage_bytes(
+    rank: Rank, c: Constants, s: Strategy, layers: Any, front: Any, ends: Any, active: Any, has_head: Any, is_end: Any
+) -> dict[str, Any]:
+    """Memory by term of a rank with so many layers, `front` of them leading dense ones. [bytes]
+
+    `ends` are parameters of embedding and head, `active` the layers times micro-batches whose activations are in flight.
+    """
+    whole_stage = np.asarray((c.gather_once > 0) & (s.pp > 1))  # parameters and gradients stay whole during the step
+    shard, expert_shards = s.shard, expert_shard(s)
+    dual = np.asarray(s.schedule) == 3  # a rank holds a stage from either end of the pipeline, on two ranks each
+
+    def held(split: Any, routed: Any, cut: Any) -> Any:
+        """Parameters on one chip, sharded where `cut`. [1]"""
+        return split / np.where(cut, shard, 1.0) + routed / np.where(cut, expert_shards, 1.0)
+
+    split = ((layers - front) * rank.usual.split + front * rank.lead.split + ends) / s.tp
+    routed = (layers - front) * rank.usual.experts / (s.ep * s.etp)
+    live_params = rank.usual.split / s.tp + rank.usual.experts / (s.ep * s.etp)
+    weights = 2.0 * held(split, routed, (s.zero >= 3) & ~whole_stage)
+    gradients = c.grad_bytes * held(split, routed, (s.zero >= 2) & ~whole_stage)
+    states = c.state_bytes * held(split, routed, s.zero >= 1) / np.where(dual & (s.zero >= 1), 2.0, 1.0)
+    live = np.where(s.zero >= 3, (2.0 * 2.0 + c.grad_bytes) * live_params, 0.0) + np.where(is_end, rank.table, 0.0)
+    activations = active * rank.saved + rank.again
+    loss = np.where(has_head, rank.loss, 0.0)
+    optimizer = np.where(np.asarray(s.offload) > 0, 0.0, states)
+    total = weights + gradients + optimizer + live + FRAGMENTATION * (activations + loss) + RESERVE_BYTES + rank.graph
+    return {
+        "memory_bytes": total,
+        "weights_bytes": weights,
+        "gradients_bytes": gradients,
+        "optimizer_bytes": optimizer,
+        "activations_bytes": FRAGMENTATION * activations,
+        "logits_bytes": FRAGMENTATION * loss,
+        "buffers_bytes": live + RESERVE_BYTES + rank.graph,
+    }
+
+
 def training_bytes(shape: Shape, rates: Rates, c: Constants, s: Strategy) -> dict[str, Any]:
     """Memory of the fullest chip of each strategy, by term. [bytes]
 
@@ -145,64 +206,27 @@ def training_bytes(shape: Shape, rates: Rates, c: Constants, s: Strategy) -> dic
     """
     embedding = shape.vocab * shape.hidden + shape.positions * shape.hidden
     head = shape.vocab * shape.hidden
-    saved, again = activation_bytes(shape, rates, c, s)
-    tokens = s.micro_batch * shape.seq / s.cp
     single = s.pp == 1
-    logits = tokens * shape.vocab / s.tp * np.maximum(LOGIT_SHARE * c.logit_bytes, 4.0)
-    # where gradients are summed in 32 bits, the table's own gradient is made in 16 bits first
-    table = np.where(c.grad_bytes > 2.0, 2.0 * shape.vocab * shape.hidden / s.tp, 0.0)
-    usual, lead = (layer_params(shape, mix) for mix in mixes(shape))
     dual = np.asarray(s.schedule) == 3  # a rank holds a stage from either end of the pipeline, on two ranks each
-    graph = np.where(np.asarray(s.graphs) > 0, GRAPH_BYTES, 0.0)
-
-    whole_stage = np.asarray((c.gather_once > 0) & (s.pp > 1))  # parameters and gradients stay whole during the step
-    cut_weights, cut_gradients = (s.zero >= 3) & ~whole_stage, (s.zero >= 2) & ~whole_stage
-    shard, expert_shards = s.shard, expert_shard(s)
-
-    def held(split: Any, routed: Any, cut: Any) -> Any:
-        """Parameters on one chip, sharded where `cut`. [1]"""
-        return split / np.where(cut, shard, 1.0) + routed / np.where(cut, expert_shards, 1.0)
+    rank = rank_of(shape, rates, c, s)
 
     def flights(index: Any) -> Any:
         """Micro-batches that a stage has in flight; with exchanges beside another micro-batch a chunk more. [1]"""
         beside = np.where(dual, 0.0, s.ep_hidden / s.vpp)  # DualPipe's two directions are the two micro-batches
         return np.minimum(in_flight(index, s.pp, s.micro_batches, s.vpp, s.schedule) + beside, s.micro_batches)
 
-    def stage(layers: Any, front: Any, ends: Any, active: Any, has_head: Any, is_end: Any) -> dict[str, Any]:
-        """Bytes of a rank with so many layers, of which `active` times micro-batches are in flight."""
-        split = ((layers - front) * usual.split + front * lead.split + ends) / s.tp
-        routed = (layers - front) * usual.experts / (s.ep * s.etp)
-        live_params = usual.split / s.tp + usual.experts / (s.ep * s.etp)
-        weights = 2.0 * held(split, routed, cut_weights)
-        gradients = c.grad_bytes * held(split, routed, cut_gradients)
-        states = c.state_bytes * held(split, routed, s.zero >= 1) / np.where(dual & (s.zero >= 1), 2.0, 1.0)
-        live = np.where(s.zero >= 3, (2.0 * 2.0 + c.grad_bytes) * live_params, 0.0) + np.where(is_end, table, 0.0)
-        activations = active * saved + again
-        loss = np.where(has_head, logits * (1.0 + shape.mtp), 0.0)
-        optimizer = np.where(np.asarray(s.offload) > 0, 0.0, states)
-        total = weights + gradients + optimizer + live + FRAGMENTATION * (activations + loss) + RESERVE_BYTES + graph
-        return {
-            "memory_bytes": total,
-            "weights_bytes": weights,
-            "gradients_bytes": gradients,
-            "optimizer_bytes": optimizer,
-            "activations_bytes": FRAGMENTATION * activations,
-            "logits_bytes": FRAGMENTATION * loss,
-            "buffers_bytes": live + RESERVE_BYTES + graph,
-        }
-
     front, final = np.minimum(shape.lead, s.first), s.last + shape.mtp
     start, second_last, end = flights(0.0), flights(np.maximum(s.pp - 2.0, 0.0)), flights(s.pp - 1.0)
     ends = np.where(single, embedding + head * (1 - shape.tied), embedding) + np.where(dual, head, 0.0)
-    first = stage(
-        s.first + np.where(dual, final, 0.0), front, ends, s.first * start + np.where(dual, final * end, 0.0),
+    first = stage_bytes(
+        rank, c, s, s.first + np.where(dual, final, 0.0), front, ends, s.first * start + np.where(dual, final * end, 0.0),
         single | dual, True,
     )  # fmt: skip
-    second = stage(
-        np.where(dual, 2.0, 1.0) * s.middle, 0.0, 0.0, s.middle * (flights(1.0) + np.where(dual, second_last, 0.0)),
-        False, False,
+    second = stage_bytes(
+        rank, c, s, np.where(dual, 2.0, 1.0) * s.middle, 0.0, 0.0,
+        s.middle * (flights(1.0) + np.where(dual, second_last, 0.0)), False, False,
     )  # fmt: skip
-    last = stage(final, 0.0, head, final * end, ~dual, True)
+    last = stage_bytes(rank, c, s, final, 0.0, head, final * end, ~dual, True)
     best = first
     for other, there in ((second, s.pp > 2), (last, s.pp > 1)):
         fuller = there & (other["memory_bytes"] > best["memory_bytes"])

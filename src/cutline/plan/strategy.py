@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import product
 from typing import NamedTuple
 
@@ -211,6 +212,12 @@ def inners(space: Space, kind: Kind) -> Array:
     layers of a stage in full, for every n; exchanges hide where a rank has two micro-batches at once (one stage,
     chunks, DualPipe) and forward work is not repeated; launch graphs hold no host offload.
     """
+    return _inners(replace(space, chips=1, batch=1, seq=1), kind)
+
+
+@functools.lru_cache(maxsize=512)
+def _inners(space: Space, kind: Kind) -> Array:
+    """`inners`, kept: it does not hang on chips, batch and sequence."""
     pp = kind.pp
     with_stages = (0, 1, 3) if space.stages_with_fsdp else (0, 1)
     levels = [z for z in space.zero if pp == 1 or z in with_stages]

@@ -136,8 +136,30 @@ def _phases(one: Layer, c: Constants, s: Strategy, mix: Mix, experts: Any) -> Ph
     )
 
 
-def _stages(shape: Shape, rates: Rates, c: Constants, s: Strategy, layer_s: Any, lead_s: Any) -> Stages:
-    """Lay layers, embedding, head and loss on the first, middle and last stage."""
+def phases(shape: Shape, rates: Rates, c: Constants, s: Strategy, mix: Mix, experts: Any) -> Phases:
+    """Time of both phases of one layer of a mix and one micro-batch, with so many experts if it is sparse. [s]"""
+    return _phases(_layer_table(shape, rates, c, s, mix), c, s, mix, experts)
+
+
+def after_s(shape: Shape, rates: Rates, constants: Constants, s: Strategy, ends: tuple[bool, bool]) -> Any:
+    """Time of gradients and optimizer behind the last micro-batch, on a group that holds some stages of a pipeline. [s]
+
+    `s.first` layers lie on its fullest stage; `ends` says whether the embedding and the head are among its stages.
+    """
+    c = matured(constants, rates)
+    usual = layers.layer_params(shape, layers.mixes(shape)[0])
+    table = shape.vocab * shape.hidden * max(ends)
+    split = (s.first * usual.split + table) / s.tp
+    experts = s.first * usual.experts / (s.ep * s.etp)
+    layer = phases(shape, rates, c, s, layers.mixes(shape)[0], shape.experts)
+    dp_s = _data_parallel_s(shape, rates, c, s, (split, experts), layer)
+    sharded = s.zero >= 1
+    owned = split / np.where(sharded, s.shard, 1.0) + experts / np.where(sharded, layers.expert_shard(s), 1.0)
+    return dp_s + _optimizer_s(rates, c, s, owned)
+
+
+def ends_s(shape: Shape, rates: Rates, c: Constants, s: Strategy, layer_s: Any) -> tuple[Any, Any]:
+    """Forward and backward time of one micro-batch in front of the first layer, and behind the last. [s]"""
     tokens = s.micro_batch * shape.seq / s.cp
     u = usable(rates, c)
     embed_s = kernels.stream_s(6.0 * tokens * shape.hidden, u.memory_bytes_per_s)
@@ -147,6 +169,12 @@ def _stages(shape: Shape, rates: Rates, c: Constants, s: Strategy, layer_s: Any,
     if np.any(np.asarray(shape.mtp) > 0):  # a layer, a projection of two streams into one, and the head again
         join = gemm(rates, c, narrow=False)(tokens, shape.hidden / s.tp, 2.0 * shape.hidden)
         head_s = head_s + shape.mtp * (layer_s + 3.0 * join + head_s)
+    return embed_s, head_s
+
+
+def _stages(shape: Shape, rates: Rates, c: Constants, s: Strategy, layer_s: Any, lead_s: Any) -> Stages:
+    """Lay layers, embedding, head and loss on the first, middle and last stage."""
+    embed_s, head_s = ends_s(shape, rates, c, s, layer_s)
     inside = np.clip(rates.domain / s.tp, 1.0, s.shard)
     gather = gather_s(2.0 * shape.vocab * shape.hidden / s.tp, s.shard, inside, rates, c)
     single = s.pp == 1
@@ -169,15 +197,20 @@ def _stages(shape: Shape, rates: Rates, c: Constants, s: Strategy, layer_s: Any,
 
 def _messages_s(shape: Shape, rates: Rates, c: Constants, s: Strategy) -> Any:
     """Exposed time of the messages between stages in one step: forth and back for every chunk. [s]"""
+    count = 2.0 * s.micro_batches * s.vpp + 2.0 * (s.pp - 1)
+    return np.where(s.pp == 1, 0.0, count * message_s(shape, rates, c, s) * (1.0 - c.p2p_overlap))
+
+
+def message_s(shape: Shape, rates: Rates, c: Constants, s: Strategy) -> Any:
+    """Time of one message between stages of the same chips. [s]"""
     u = usable(rates, c)
-    whole = 2.0 * s.micro_batch * shape.seq / s.cp * shape.hidden
+    whole = layers.activation_bytes(rates) * s.micro_batch * shape.seq / s.cp * shape.hidden
     leaves = s.tp * s.cp * s.dp * s.pp > rates.domain  # then some boundary crosses the network, and paces the others
     rate = np.where(leaves, u.out_bytes_per_s, u.up_bytes_per_s * rates.pair_share)
     send = collectives.send_s(whole / s.tp, rate, c.out_hop_s)
     # each tensor-parallel rank sends its slice; without sequence parallelism the receivers gather it (narayanan-2021, 4.1)
     collect = np.where(s.sequence_parallel > 0, 0.0, gather_s(whole, s.tp, np.minimum(s.tp, rates.domain), rates, c))
-    count = 2.0 * s.micro_batches * s.vpp + 2.0 * (s.pp - 1)
-    return np.where(s.pp == 1, 0.0, count * (send + collect) * (1.0 - c.p2p_overlap))
+    return send + collect
 
 
 def held_params(shape: Shape, s: Strategy) -> tuple[Any, Any]:
@@ -230,9 +263,9 @@ def estimate(shape: Shape, rates: Rates, constants: Constants, strategy: Strateg
     """
     c, s = matured(constants, rates), strategy
     usual, front = layers.mixes(shape)
-    layer = _phases(_layer_table(shape, rates, c, s, usual), c, s, usual, shape.experts)
+    layer = phases(shape, rates, c, s, usual, shape.experts)
     leads = np.any(np.asarray(shape.lead) > 0)
-    lead = _phases(_layer_table(shape, rates, c, s, front), c, s, front, 0.0) if leads else layer
+    lead = phases(shape, rates, c, s, front, 0.0) if leads else layer
     stages = _stages(shape, rates, c, s, layer.forward + layer.backward, lead.forward + lead.backward)
     m = s.micro_batches
     idle = pipelines.bubble_share(s.schedule, s.pp, layer.forward, layer.backward, layer.weights)
@@ -246,7 +279,7 @@ def estimate(shape: Shape, rates: Rates, constants: Constants, strategy: Strateg
     owned = split / np.where(sharded, s.shard, 1.0) + experts / np.where(sharded, layers.expert_shard(s), 1.0)
     optimizer_s = _optimizer_s(rates, c, s, owned)
 
-    servers = np.maximum(s.tp * s.cp * s.dp * s.pp / rates.domain, 1.0)
+    servers = np.maximum(s.tp * s.cp * s.dp * s.pp / rates.domain, 1.0) + rates.other_servers
     busy_s = pipe_s + p2p_s
     overhead_s = c.step_s + busy_s * c.straggler * np.log2(servers)
 
@@ -299,12 +332,12 @@ def floor_s(shape: Shape, rates: Rates, constants: Constants, core: Strategy) ->
     lead_layer = _layer_table(shape, rates, c, s, front) if leads else one_layer
     lead = _phases(lead_layer, c, s, front, 0.0) if leads else layer
     layer_s, lead_s = layer.forward + layer.backward, lead.forward + lead.backward
-    ends_s = (
+    around_s = (
         _stages(shape, rates, c, s.replace(pp=one, first=0.0 * one, schedule=zero), layer_s, lead_s).slowest
         - c.host_micro_s
     )
     body_s = (shape.layers - shape.lead) * layer_s + shape.lead * lead_s
-    mean = (body_s + ends_s) / s.pp + c.host_micro_s
+    mean = (body_s + around_s) / s.pp + c.host_micro_s
     work, lead_work = (
         x.products + x.products_backward + x.attention + x.attention_backward + (1.0 + BACKWARD_STREAM) * x.stream
         for x in (one_layer, lead_layer)
@@ -325,6 +358,7 @@ def _data_parallel_s(
     stage = np.maximum(s.first, s.last)
     window_b, window_f = stage * layer.backward, stage * layer.forward
     all_reduce = scatter = between = gather = 0.0
+    mixed = np.any(np.asarray(rates.parties) > 1.0)
     groups = [(held[0], n, s.shard, s.tp)]
     if np.any(np.asarray(held[1]) > 0):
         groups.append((held[1], layers.expert_replicas(s), layers.expert_shard(s), s.ep * s.etp))
@@ -339,6 +373,9 @@ def _data_parallel_s(
         scatter = scatter + here * gather_s(c.grad_bytes * params, shard, near, rates, c)
         between = between + here * 2.0 * gather_s(c.grad_bytes * params / shard, replicas, replicas_near, rates, c)
         gather = gather + here * gather_s(2.0 * params, shard, near, rates, c)
+        if mixed:  # the pieces that the ranks of this party hold by then are summed over all parties
+            across = here * 2.0 * across_s(c.grad_bytes * params / ranks, rates, c)
+            all_reduce, between = all_reduce + across, between + across
     times = np.where(s.zero == 2, s.micro_batches, 1.0)  # sharded gradients are reduced after every micro-batch
     replicated = exposed(all_reduce, window_b, c.dp_overlap)
     sharded = times * exposed(scatter, window_b, c.dp_overlap)
@@ -351,6 +388,12 @@ def _data_parallel_s(
     )
     time = np.where(s.zero >= 3, fsdp, np.where(s.zero >= 1, sharded, replicated))
     return time + tied + np.where(s.zero >= 1, c.broadcast_s * s.shard, 0.0) * (n > 1)
+
+
+def across_s(piece_bytes: Any, rates: Rates, c: Constants) -> Any:
+    """Time of one gather, or of one reduce-scatter, of the piece that every chip holds, over all parties of a mixed fleet. [s]"""
+    rate = rates.between_bytes_per_s * c.out_fraction / c.communication
+    return collectives.gather_s(piece_bytes, rates.parties, 1.0, rate, rate, 0.0, rates.between_hop_s)
 
 
 def model_flop(shape: Shape) -> Any:
