@@ -233,7 +233,7 @@ def share_out(q: Mixed, parties: list[tuple[int, ...]], at_most: float = np.inf)
     steps = [1 if len(party) == 1 else max(1, units // COARSE) for party in parties]
     while True:
         tops = [
-            _largest(t, unit, min(units - len(parties) + 1, math.ceil(limit / f)), limit, n)
+            _largest(t, unit, min(units - len(parties) + 1, limit / f), limit, n)
             for t, f, n in zip(time, floors, steps, strict=True)
         ]
         if any(p is None for p in tops):
