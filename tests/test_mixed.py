@@ -375,3 +375,46 @@ def test_mixed_clusters_meet_their_bar():
     rest = [j for j in jobs if j not in picked]
     found = fitting.steps(rest, fitting.constants_of(rest, without, fitting.calibrate(picked, without)))
     assert np.median(np.abs(found / [j.measured_step_s for j in rest] - 1)) < 0.12
+
+
+# experts on one kind
+
+
+def test_experts_apart_hold_together():
+    """The side of the layers alone, a link without end, and experts that cost nothing are limits of one another."""
+    q = asked("16 x H800 + 16 x H20", "qwen3-30b-a3b", batch=128)
+    a, b = q.jobs
+    found, bound = mixed._experts_apart(q, a, b, 128, np.inf)
+    assert found is not None and bound <= found.step_s
+    seg = found.segments[0]
+    assert seg.partner is not None and sum(seg.layers) == a.shape.layers
+    assert seg.partner["memory_bytes"] <= 0.94 * float(b.rates.memory_bytes)
+    assert found.step_s >= mixed.bound_s(q, (0, 1))
+    slow = stages.Way(1e9, 0.0, "")
+    fast = stages.Way(1e15, 0.0, "")
+    steps = []
+    for way in (slow, fast):
+        q.cache["H800-SXM-80GB", "H20"] = way
+        q.sides.clear()
+        steps.append(mixed._experts_apart(q, a, b, 128, np.inf)[0].step_s)
+    assert steps[0] > found.step_s >= steps[1]
+    lone = mixed.without_experts(a)
+    assert float(training_params(lone)) < 0.2 * float(training_params(a))
+
+
+def training_params(j):
+    from cutline.plan import layers
+
+    block = layers.layer_params(j.shape, layers.mixes(j.shape)[0])
+    return block.split + block.experts
+
+
+def test_an_answer_says_who_runs_the_experts():
+    q = asked("16 x H800 + 16 x H20", "qwen3-30b-a3b", batch=128)
+    found, _ = mixed._experts_apart(q, *q.jobs, 128, np.inf)
+    split = mixed.Split([mixed.Party((0, 1), 128, found.step_s, pipeline=found)], found.step_s)
+    best = mixed_run.describe(q, split)
+    assert [r["role"] for r in best["roles"]] == ["all but experts", "experts"]
+    assert best["how"] == "experts on one kind, all else on H800-SXM-80GB"
+    assert all(0 <= r["waits"] < 1 for r in best["roles"])
+    assert best["roles"][1]["strategy"]["ep"] * best["roles"][1]["strategy"]["pp"] <= 16

@@ -51,7 +51,7 @@ def _roles(answer: Answer) -> None:
         if r["role"] == "stages":
             part = f"layers {_layers(r['layers'])}"
         elif r["role"] != "whole replicas":
-            part = r["role"]
+            part = f"{r['role']}, layers {_layers(r['layers'])}"
         room = f"{gibibytes(r['memory_bytes'])} of {gibibytes(r['memory_limit_bytes'])} GiB"
         rows.append([r["group"], f"{r['chips']:,}", part, room, percent(r["waits"]), words.split(r["strategy"])])
     for name in best["idle"]:

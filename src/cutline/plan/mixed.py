@@ -7,6 +7,7 @@ slowest party is as fast as can be. What cannot win by a bound is left out.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ from cutline.core.numerics import Array
 from cutline.facts.models import Model
 from cutline.plan import layers, training
 from cutline.plan.columns import Estimate, Strategy
+from cutline.plan.expert_side import expert_side, without_experts
 from cutline.plan.fleet import Fleet, Group
 from cutline.plan.job import Job, batch_for, job
 from cutline.plan.links import slowest, way_between
@@ -315,11 +317,28 @@ def _piped(
     def find() -> tuple[Pipeline | None, float]:
         found, least = best_pipeline(jobs, q.way, share, limit, q.sides, q.budget)
         time = limit if found is None else found.step_s
+        for a, b in itertools.permutations(jobs, 2) if len(jobs) == 2 and q.jobs[0].model.experts else ():
+            other, bound = _experts_apart(q, a, b, share, time)
+            least = min(least, bound)
+            if other is not None:
+                found, time = other, other.step_s
         q.open_s = min(q.open_s, least if least < time else np.inf)
         return found, time
 
     found = _known(q, (*context, share), limit, find)
     return None if found is None else Party(party, share, found.step_s, pipeline=found)
+
+
+def _experts_apart(q: Mixed, a: Job, b: Job, share: int, limit: float) -> tuple[Pipeline | None, float]:
+    """Return the best pipeline on group `a` whose experts lie on group `b`, if it is below the limit, and a bound on all of them."""
+    way = q.way(a, b)
+    if way is None:
+        return None, limit
+    lone = without_experts(a)
+    servers = b.group.chips / float(b.rates.domain) + float(a.rates.other_servers)
+    lone = lone.on(rates=lone.rates.replace(other_servers=servers))
+    make = functools.partial(expert_side, a, b, way, kept=q.sides)
+    return best_pipeline([lone], q.way, share, limit, None, q.budget, make)
 
 
 def _alone(q: Mixed, j: Job, party: tuple[int, ...], context: Any, share: int, limit: float = np.inf) -> Party | None:

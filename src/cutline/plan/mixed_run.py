@@ -14,6 +14,7 @@ from cutline.facts.models import parameters
 from cutline.plan import stages, training
 from cutline.plan.costs import DAY, busy_power_w, goodput, prices
 from cutline.plan.describe import half_width, strategy_row
+from cutline.plan.job import Job
 from cutline.plan.mixed import Mixed, Party, Split, alone, bound_s, even, share_out, splits
 from cutline.plan.precision import known_of_loss, recipe
 from cutline.plan.provenance import claim_row, sources_of
@@ -105,7 +106,10 @@ def question(q: Mixed) -> dict[str, Any]:
 def how(s: Split) -> str:
     """Return what a split is, in a few words."""
     if len(s.parties) == 1:
-        return "one group" if len(s.parties[0].groups) == 1 else "one pipeline over the groups"
+        pipe = s.parties[0].pipeline
+        if pipe is not None and pipe.segments[0].partner is not None:
+            return f"experts on one kind, all else on {pipe.segments[0].job.group.label}"
+        return "one group" if pipe is None else "one pipeline over the groups"
     if any(len(p.groups) > 1 for p in s.parties):
         return "replicas, some of them pipelines over groups"
     return "replicas on each group, unequal shares"
@@ -186,7 +190,12 @@ def _parts(p: Party) -> dict[str, float]:
 def _roles(q: Mixed, p: Party, s: Split) -> list[dict[str, Any]]:
     """Return what each group of a party does."""
     if p.pipeline is not None:
-        return [_stage_role(seg, p, s) for seg in p.pipeline.segments]
+        rows = [_stage_role(seg, p, s) for seg in p.pipeline.segments]
+        seg = p.pipeline.segments[0]
+        if seg.partner is not None:
+            other = next(q.jobs[g] for g in p.groups if q.jobs[g].group.label != seg.job.group.label)
+            rows.append(_expert_role(other, seg, p, s))
+        return rows
     assert p.alone is not None
     plan_, e = p.alone
     j = q.jobs[p.groups[0]]
@@ -215,10 +224,27 @@ def _stage_role(seg: Segment, p: Party, s: Split) -> dict[str, Any]:
     own = float(np.mean(seg.stage_s)) / p.pipeline.slowest_s
     busy = p.pipeline.parts["compute"] / s.step_s
     return {
-        "group": seg.job.group.label, "chips": seg.job.group.chips, "precision": seg.job.precision, "role": "stages",
+        "group": seg.job.group.label, "chips": seg.job.group.chips, "precision": seg.job.precision,
+        "role": "stages" if seg.partner is None else "all but experts",
         "sequences": p.share, "slots": p.share, "layers": list(seg.layers), "strategy": row,
         "memory_bytes": seg.memory_bytes, "memory_limit_bytes": float(seg.job.rates.memory_bytes),
         "waits": 1.0 - own * busy, "compute_share": own * busy,
+    }  # fmt: skip
+
+
+def _expert_role(j: Job, seg: Segment, p: Party, s: Split) -> dict[str, Any]:
+    """Return what the group does that runs the experts of another group's stages."""
+    assert p.pipeline is not None and seg.partner is not None
+    ep, stages_ = int(seg.partner["ep"]), len(seg.layers)
+    row = strategy_row(seg.strategy) | {
+        "tp": 1, "cp": 1, "pp": stages_, "ep": ep, "dp": j.group.chips // stages_, "zero": 1, "recompute": "none", "vpp": 1,
+        "micro_batches": p.pipeline.micro_batches, "sequence_parallel": False,
+    }  # fmt: skip
+    busy = seg.partner["stage_s"] / p.pipeline.slowest_s * p.pipeline.parts["compute"] / s.step_s
+    return {
+        "group": j.group.label, "chips": j.group.chips, "precision": j.precision, "role": "experts", "sequences": p.share,
+        "slots": p.share, "layers": list(seg.layers), "strategy": row, "memory_bytes": seg.partner["memory_bytes"],
+        "memory_limit_bytes": float(j.rates.memory_bytes), "waits": 1.0 - busy, "compute_share": busy,
     }  # fmt: skip
 
 
@@ -282,6 +308,8 @@ def one_more_node(q: Mixed, s: Split) -> list[dict[str, Any]]:
     out = []
     for p in s.parties:
         work = {p.groups[0]: 1.0}
+        if p.pipeline is not None and p.pipeline.segments[0].partner is not None:
+            continue  # what paces such a stage need not be either group
         if p.pipeline is not None:
             of = {seg.job.group.label: sum(seg.layers) / float(seg.job.shape.layers) for seg in p.pipeline.segments}
             work = {g: of[q.jobs[g].group.label] for g in p.groups}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -27,6 +27,17 @@ class Held(NamedTuple):
     both: Array  # what a stage with both ends counts once
 
 
+class Partner(NamedTuple):
+    """Chips of another group that run the experts of a side, one value per strategy."""
+
+    ep: Array
+    layer_bytes: Array  # states of the experts of one layer
+    saved_bytes: Array  # their activations of one layer and wave
+    usable_bytes: Array
+    sync_s: Array  # gradients and optimizer of one layer
+    work_s: Array  # one layer and wave
+
+
 @dataclass(frozen=True)
 class Side:
     """All ways in which one group may run its stages, for one wave; one row each."""
@@ -43,6 +54,7 @@ class Side:
     again_full: Array
     sync_s: Array  # floor of gradients and optimizer, of one layer per stage [s]
     held: Held
+    partner: Partner | None = None
 
     def __len__(self) -> int:
         return len(self.layer_s)
@@ -52,16 +64,32 @@ class Side:
         rank = self.rank._replace(**held)
         names = ("layer_s", "again_s", "lead_s", "embed_s", "head_s", "saved_full", "again_full", "sync_s")
         kept = Held(*(v[rows] for v in self.held))
-        return Side(self.job, self.strategy[rows], rank=rank, held=kept, **{n: getattr(self, n)[rows] for n in names})
+        partner = None if self.partner is None else Partner(*(v[rows] for v in self.partner))
+        return Side(
+            self.job, self.strategy[rows], rank=rank, held=kept, partner=partner, **{n: getattr(self, n)[rows] for n in names}
+        )  # fmt: skip
+
+    def joined(self, other: Side) -> Side:
+        """Return the rows of both; they are of one job."""
+
+        def both(a: Any, b: Any) -> Any:
+            if isinstance(a, Strategy):
+                return Strategy.concat([a, b])
+            if isinstance(a, tuple):
+                return type(a)(*(both(x, y) for x, y in zip(a, b, strict=True)))
+            return np.concatenate([a, b]) if isinstance(a, np.ndarray) and np.ndim(a) else a
+
+        return Side(**{f.name: both(getattr(self, f.name), getattr(other, f.name)) for f in fields(self)})
 
 
 def _rows(value: Any, rows: Any, n: int) -> Array:
     return np.asarray(np.broadcast_to(value, n)[rows])
 
 
-def side(j: Job, wave: int) -> Side | None:
-    """Return all ways in which a group may run its stages on a wave of so many sequences, or None."""
+def side(j: Job, wave: int, sparse: bool = True) -> Side | None:
+    """Return all ways in which a group may run its stages on a wave of so many sequences, or None; not `sparse` leaves experts out."""
     space = j.on(batch=wave).space
+    space = space if sparse else replace(space, experts=0)
     core = cores(space)
     if core is None:
         return None
@@ -155,6 +183,8 @@ def stage_tables(o: Side, i: int, flights: Array, is_first: Array, is_last: Arra
     shape, h = o.job.shape, o.held
     every = np.arange(float(shape.layers) + 1)[None]
     flights, first, last = (np.asarray(x, float)[:, None] for x in (flights, is_first, is_last))
+    if o.partner is not None:
+        flights = flights + 1.0  # two waves take turns
     front = np.minimum(shape.lead, every) * first
     held = every + shape.mtp * last
     states = h.fixed[i] + first * h.first[i] + last * h.last[i] - first * last * h.both[i] + held * h.layer[i]
@@ -168,6 +198,9 @@ def stage_tables(o: Side, i: int, flights: Array, is_first: Array, is_last: Arra
     gain = max(float(saved - least), 1e-9)
     count = np.where(need <= usable, 0.0, np.ceil(over / (gain * flights)))
     fits = (need <= usable) | ((count <= every) & bool(np.isfinite(o.again_s[i])))
+    if o.partner is not None:
+        p = o.partner
+        fits = fits & (every * (p.layer_bytes[i] + p.saved_bytes[i] * flights) <= p.usable_bytes[i])
     count = np.where(fits, np.maximum(count, 0.0), 0.0)
     extra = float(o.job.constants.host_micro_s) + first * o.embed_s[i] + last * o.head_s[i]
     again_s = float(o.again_s[i]) if np.isfinite(o.again_s[i]) else 0.0
@@ -182,13 +215,13 @@ def side_of(j: Job, wave: int, kept: dict[Any, Side | None] | None) -> Side | No
         return kept[key]
     found = side(j.on(rates=j.rates.replace(parties=1.0, other_servers=0.0)), wave)
     if found is not None:
-        found = _prune(found, int(j.shape.layers))
+        found = prune(found, int(j.shape.layers))
     if kept is not None:
         kept[key] = found
     return found
 
 
-def _prune(o: Side, total: int) -> Side:
+def prune(o: Side, total: int) -> Side:
     """Return the rows that no other row of as many stages beats in time, memory and synchronisation."""
     o = o[np.flatnonzero(o.strategy.pp <= total)]
     again = np.where(np.isfinite(o.again_s), o.layer_s + o.again_s, 1e30)

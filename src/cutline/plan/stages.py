@@ -47,6 +47,7 @@ class Segment:
     stage_s: tuple[float, ...]
     memory_bytes: float  # of the fullest chip
     sync_s: float
+    partner: dict[str, float] | None = None  # what the chips do that run the experts of these stages
 
 
 @dataclass(frozen=True)
@@ -175,6 +176,7 @@ def best_pipeline(
     at_most: float = np.inf,
     kept: dict[Any, Side | None] | None = None,
     budget: Iterator[int] | None = None,
+    make: Callable[[int], Side | None] | None = None,
 ) -> tuple[Pipeline | None, float]:
     """Return the fastest pipeline that runs a share of the batch over all groups, and a bound on all of them.
 
@@ -188,6 +190,8 @@ def best_pipeline(
         Sequences of one step.
     kept : dict, optional
         Keeps what is the same for other shares and other parties beside these.
+    make : callable, optional
+        From a wave to one side that stands for all groups, in place of one side for each.
     budget : iterator, optional
         Runs out when enough combinations have been laid out; `MOST_TRIES` unless given.
 
@@ -211,9 +215,9 @@ def best_pipeline(
     tries: list[tuple[float, int, tuple[int, ...]]] = []
     for wave in divisors(share):
         waves = share // wave
-        sides = [o for j in jobs if (o := side_of(j, wave, kept)) is not None]
-        sides = [o[np.flatnonzero((waves - 1) * o.layer_s < limit)] for o in sides]
-        if len(sides) < len(jobs) or not all(len(o) for o in sides):
+        made = [side_of(j, wave, kept) for j in jobs] if make is None else [make(wave)]
+        sides = [o[np.flatnonzero((waves - 1) * o.layer_s < limit)] for o in made if o is not None]
+        if len(sides) < len(made) or not all(len(o) for o in sides):
             continue
         sides = [o[np.argsort(o.layer_s / o.strategy.pp, kind="stable")] for o in sides]
         for g, o in enumerate(sides):
@@ -235,7 +239,7 @@ def best_pipeline(
         if next(budget, None) is None:
             bound = min(bound, least)
             break
-        for turn in permutations(range(len(jobs))):
+        for turn in permutations(range(len(sides_of[wave]))):
             links = [w for a, b in pairwise(turn) if (w := way(jobs[a], jobs[b])) is not None]
             if len(links) < len(turn) - 1:
                 continue
@@ -247,14 +251,14 @@ def best_pipeline(
     return (None if best is None else _pipeline(best[0], best[1], share // best[1])), bound
 
 
-def _floors(sides: list[Side], jobs: list[Job], total: int, waves: int) -> Array:
+def _floors(sides: list[Side], jobs: list[Job], total: float, waves: int) -> Array:
     """Return a bound on the step of every combination of one strategy per group. [s]
 
     Layers as a fluid: (waves - 1) x slowest + the sum of all stages is least where the groups with the fastest layers
     are full and the others empty, for one of the prefixes of that order. Whole layers: the slowest stage of some group is a
     multiple of its layer. Loss, stragglers, step constants and the synchronisation of one layer are added.
     """
-    k = len(sides)
+    k, whole = len(sides), total
     axis = [tuple(slice(None) if d == g else None for d in range(k)) for g in range(k)]
     layer = [o.layer_s[axis[g]] for g, o in enumerate(sides)]
     pp = [o.strategy.pp[axis[g]] for g, o in enumerate(sides)]
@@ -262,6 +266,9 @@ def _floors(sides: list[Side], jobs: list[Job], total: int, waves: int) -> Array
     for some in (c for n in range(1, k + 1) for c in combinations(range(k), n)):
         speed, stages = sum(pp[g] / layer[g] for g in some), sum(pp[g] for g in some)
         fluid = np.minimum(fluid, (waves - 1 + stages) * total / speed)
+    lead = float(sides[0].job.shape.lead)  # leading layers may be faster than the others
+    total -= lead * max(0.0, 1.0 - min(float((o.lead_s / o.layer_s).min()) for o in sides))
+    fluid *= total / whole
     least = total / sum(pp[g] / layer[g] for g in range(k))
     slowest: Any = np.inf
     work: Any = np.inf
@@ -272,7 +279,7 @@ def _floors(sides: list[Side], jobs: list[Job], total: int, waves: int) -> Array
         sync = np.maximum(sync, o.sync_s[axis[g]])
     head = min(float(o.head_s.min()) for o in sides)
     pipe = np.maximum(fluid, (waves - 1) * slowest + work) + head
-    return np.where(sum(pp) <= total, _whole_s(jobs, pipe) + sync, np.inf)
+    return np.where(sum(pp) <= whole, _whole_s(jobs, pipe) + sync, np.inf)
 
 
 def _whole_s(jobs: list[Job], busy_s: Any) -> Any:
@@ -328,7 +335,8 @@ def _try(
         deep, at = int(split[ends[k] : ends[k + 1]].max()), (k == 0, k == len(segments) - 1)
         key = (id(o), i, deep, at)
         if key not in memo:
-            memo[key] = _sync(jobs[k], o.strategy[[i]], deep, at)
+            experts_s = 0.0 if o.partner is None else deep * float(o.partner.sync_s[i])
+            memo[key] = max(_sync(jobs[k], o.strategy[[i]], deep, at), experts_s)
         sync.append(memo[key])
     stage_s = grid[np.arange(stages), split]
     parts = {
@@ -350,9 +358,21 @@ def _pipeline(laid: _Laid, wave: int, waves: int) -> Pipeline:
                 o.job, o.strategy[[i]], tuple(int(laid.split[p]) for p in mine),
                 tuple(int(laid.counts[p][laid.split[p]]) for p in mine), tuple(float(laid.stage_s[p]) for p in mine),
                 max(_stage_bytes(o, i, p, stages, min(waves, stages - p), laid) for p in mine), laid.sync_s[k],
+                _partner(o, i, [int(laid.split[p]) for p in mine], stages, waves),
             )
         )  # fmt: skip
     return Pipeline(tuple(out), wave, waves, laid.step_s, laid.parts)
+
+
+def _partner(o: Side, i: int, split: list[int], stages: int, waves: int) -> dict[str, float] | None:
+    """Return what the chips that run the experts of a segment do: ranks, memory of the fullest [bytes], work on a stage [s]."""
+    p = o.partner
+    if p is None:
+        return None
+    need = max(n * (p.layer_bytes[i] + p.saved_bytes[i] * (min(waves, stages - k) + 1)) for k, n in enumerate(split))
+    return {
+        "ep": float(p.ep[i]), "memory_bytes": float(need) + memory.RESERVE_BYTES, "stage_s": float(max(split) * p.work_s[i]),
+    }  # fmt: skip
 
 
 def _stage_bytes(o: Side, i: int, p: int, stages: int, flights: int, laid: _Laid) -> float:
