@@ -20,6 +20,7 @@ from cutline.plan import accuracy, run
 from cutline.plan.stacks import STACKS
 
 CONFIG = Path(__file__).parent / "configs" / "qwen2.5-0.5b.json"
+MIXED = "8 x H20 + 8 x L4"
 PLAN = ["plan", "gpt2", "--on", "8 x A100-SXM-80GB"]
 ESTIMATE = ["estimate", "llama-7b", "--on", "8 x A100-SXM-80GB", "--global-batch", "64"]
 COMMANDS = ("plan", "estimate", "chips", "chip", "models", "model", "accuracy", "calibrate")
@@ -404,7 +405,44 @@ BAD = {
     "empty global batch": ([*ESTIMATE, "--global-batch", ""], ["--global-batch", "''"]),
     "empty calibrate": (["accuracy", "--calibrate", ""], ["--calibrate", "''"]),
     "long model": (["model", "x" * 300], ["x" * 300]),
-    "mixed fleet": (["estimate", "gpt2", "--on", "8 x H20 + 8 x L4"], ["8 x H20 + 8 x L4", "one kind"]),
+    "mixed without a split": (["estimate", "gpt2", "--on", "8 x H20 + 8 x L4"], ["--share", "--layers"]),
+    "mixed with both splits": (
+        ["estimate", "gpt2", "--on", MIXED, "--share", "H20: 8, L4: 8", "--layers", "H20: 6, L4: 6"],
+        ["--share", "--layers"],
+    ),
+    "share of one group": (["estimate", "gpt2", "--on", MIXED, "--share", "H20: 8"], ["--share says nothing of L4"]),
+    "shares that do not sum up": (
+        ["estimate", "gpt2", "--on", MIXED, "--share", "H20: 8, L4: 4", "--global-batch", "16"],
+        ["sum to the batch of 16", "got 12"],
+    ),
+    "layers that do not sum up": (
+        ["estimate", "gpt2", "--on", MIXED, "--layers", "H20: 6, L4: 4", "--global-batch", "16"],
+        ["sum to 12", "got 10"],
+    ),
+    "layers of too many stages": (
+        ["estimate", "gpt2", "--on", MIXED, "--layers", "H20: 3 3, L4: 6", "--global-batch", "16"],
+        ["H20", "2 stages", "pp is 1"],
+    ),
+    "waves of different size": (
+        [
+            "estimate",
+            "gpt2",
+            "--on",
+            MIXED,
+            "--layers",
+            "H20: 6, L4: 6",
+            "--global-batch",
+            "16",
+            "--micro-batch",
+            "H20: 2, L4: 1",
+        ],
+        ["as many sequences at once", "H20 16, L4 8"],
+    ),
+    "mixed with offload": (
+        ["estimate", "gpt2", "--on", MIXED, "--share", "H20: 8, L4: 8", "--offload"],
+        ["--offload", "one kind"],
+    ),
+    "share of one kind": (["estimate", "gpt2", "--on", "8 x H20", "--share", "8"], ["--share", "several kinds"]),
     "mixed and compared": (
         ["plan", "gpt2", "--on", "8 x H20 + 8 x L4", "--compare", "A800"],
         ["--compare", "each kind alone"],

@@ -134,9 +134,20 @@ Between = Annotated[
     ),
 ]
 
-CONTEXTS = ("ring", "all-gather", "all-to-all")
-SCHEDULES = ("1f1b", "zb-h1", "zb-h2", "dualpipe")
-"""Words for the columns `cp_kind` and `schedule`, in their order."""
+ShareOption = Annotated[
+    str | None,
+    typer.Option(
+        "--share", help="Sequences of a step for each kind of chip, such as 'A800: 1280, H20: 768'.", metavar="LIST"
+    ),
+]
+LayersOption = Annotated[
+    str | None,
+    typer.Option(
+        "--layers",
+        help="Layers of each stage of one pipeline over all kinds, such as 'A800: 25 25, H20: 30'.",
+        metavar="LIST",
+    ),
+]
 
 
 def plan(
@@ -180,7 +191,7 @@ def plan(
     fleet = inputs.fleet(on)
     by_group = {"precision": precision, "stack": stack, "network": network}
     of_one = by_group if len(fleet) == 1 else dict.fromkeys(by_group)
-    ask = _ask(
+    ask = whole.ask_of(
         tokens, seq, of_one["precision"], of_one["stack"], of_one["network"], framework, routing, capacity, clips, gradients,
         mtp=mtp, clip=clip, money=money, batch_tokens=inputs.number(batch_tokens, "--batch-tokens", 1e12),
     )  # fmt: skip
@@ -239,39 +250,21 @@ def estimate(
     clip: ClipSize = None,
     clips: Clips = None,
     gradients: Gradients = None,
+    share: ShareOption = None,
+    layers: LayersOption = None,
+    between: Between = None,
     sources: Sources = False,
     json: Json = False,
 ) -> None:
     """Estimate one given strategy.
 
-    Prints where the time of a step goes, and what fills the fullest chip.
+    Prints where the time of a step goes, and what fills the fullest chip. On a fleet of several kinds of chips every option of
+    the strategy may say a value for each kind, such as --tp "A800: 4, H20: 8".
     """
-    from cutline.cli import screen, whole
-    from cutline.plan import run
+    words = locals()
+    from cutline.cli import given
 
-    sizes = {"tp": tp, "cp": cp, "pp": pp, "vpp": vpp, "dp": dp, "ep": ep, "etp": etp, "micro_batch": micro_batch}
-    kinds = {"cp_kind": (cp_kind, CONTEXTS), "schedule": (schedule, SCHEDULES), "zero": (zero, ("0", "1", "2", "3"))}
-    switches = {
-        "ep_hidden": overlap_experts,
-        "offload": offload,
-        "graphs": graphs,
-        "sequence_parallel": sequence_parallel,
-    }
-    chosen = _chosen(sizes, kinds, switches)
-    ask = _ask(
-        tokens, seq, precision, stack, network, framework, routing, capacity, clips, gradients, mtp=mtp, clip=clip, money=money,
-        global_batch=inputs.whole(global_batch, "--global-batch") if global_batch is not None else None,
-    )  # fmt: skip
-    job = whole.asked(inputs.model_named(model), inputs.fleet(on), ask)
-    deep = layers_per_stage(job.model.layers, int(chosen["pp"]), int(chosen["vpp"]))
-    chosen |= run.recompute_fields(recompute.strip().casefold(), deep)
-    answer = run.given(job, chosen)
-    if json:
-        screen.print_json(answer)
-        return
-    from cutline.cli import show_plan
-
-    show_plan.estimate(answer, sources)
+    given.estimate(words)
 
 
 def _plan_mixed(
@@ -308,53 +301,3 @@ def _show(answer: dict[str, Any], seconds: float, sources: bool, json: bool) -> 
         show_mixed.plan(answer, seconds, sources)
     else:
         show_plan.plan(answer, seconds, sources)
-
-
-def _chosen(
-    sizes: dict[str, str | None], kinds: dict[str, tuple[str | None, tuple[str, ...]]], switches: dict[str, bool | None]
-) -> dict[str, float]:
-    """Turn the words that spell out a strategy into its columns; what nobody said is left out."""
-    out = {k: float(inputs.whole(v, "--" + k.replace("_", "-"))) for k, v in sizes.items() if v is not None}
-    for name, (text, known) in kinds.items():
-        if text is not None:
-            out[name] = float(known.index(inputs.one_of(text, "--" + name.replace("_", "-"), known)))
-    return out | {k: float(v) for k, v in switches.items() if v is not None}
-
-
-def layers_per_stage(layers: int, pp: int, vpp: int) -> int:
-    """Return the layers of the fullest stage, to which `--recompute N` refers."""
-    from cutline.plan.strategy import layouts
-
-    ways = layouts(layers, pp, vpp)
-    return max(ways[0]) if ways else -(-layers // pp)
-
-
-def _ask(
-    tokens: str | None,
-    seq: str | None,
-    precision: str | None,
-    stack: str | None,
-    network: str | None,
-    framework: str | None,
-    routing: str | None,
-    capacity: str | None,
-    clips: str | None,
-    gradients: str | None,
-    **rest: Any,
-) -> dict[str, Any]:
-    """Turn the words that `plan` and `estimate` share into arguments of `job.job`, all but model and fleet."""
-    chosen = inputs.stack_named(stack)
-    return {
-        "tokens": inputs.number(tokens, "--tokens"),
-        "seq": inputs.whole(seq, "--seq", 1e8) if seq is not None else None,
-        "precision": "bf16" if precision is None else precision.strip().casefold(),
-        "stack": chosen.stack,
-        "changes": chosen.changes,
-        "residual": chosen.residual,
-        "network": inputs.network(network),
-        "framework": framework.strip().casefold() if framework is not None else None,
-        "imbalance": inputs.share(routing, "--routing"),
-        "capacity": inputs.decimal(capacity, "--capacity") or 0.0,
-        "clips": inputs.number(clips, "--clips"),
-        "gradients": gradients.strip().casefold() if gradients is not None else None,
-    } | rest

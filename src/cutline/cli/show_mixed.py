@@ -32,6 +32,30 @@ def plan(answer: Answer, seconds: float, sources: bool) -> None:
     source_lines(answer, sources)
 
 
+def estimate(answer: Answer, sources: bool) -> None:
+    """Print the answer of `cutline estimate` on a mixed fleet."""
+    best = answer["best"]
+    screen.line()
+    if not best["fits"]:
+        screen.line("Does not fit: a plan may fill 94 % of a chip's memory. If it did:", "bold")
+    show_plan.headline(best)
+    screen.line()
+    _roles(answer)
+    screen.line()
+    for p in best["parties"]:
+        step = p["step_s"]
+        rows = [[words.PARTS[k], f"{v:.4f}", percent(v / step, 1)] for k, v in p["parts_s"].items() if v > 0]
+        rows.append(["step", f"{step:.4f}", percent(1.0, 1)])
+        if p["waits"] > 5e-4:
+            rows.append(["waits for the others", f"{best['step_s'] - step:.4f}", ""])
+        screen.columns([" + ".join(p["groups"]), "s", "share", ""], [[*r, ""] for r in rows], right=(1, 2))
+        screen.line()
+    _links(answer)
+    _doubt(answer)
+    screen.ends("one plan, as given", words.version())
+    source_lines(answer, sources)
+
+
 def _searched(answer: Answer, seconds: float) -> str:
     """Say what was searched, and whether anything was left open."""
     if answer["best"] is None:
@@ -125,14 +149,19 @@ def _instead(answer: Answer) -> None:
 def _why(answer: Answer) -> None:
     """Print the reasons, what the links cost, and what one more server brings."""
     screen.line("why: " + "; ".join(answer["why"]), hang=5)
+    if answer["one_more_node"]:
+        said = [f"{r['chips']} more {r['group']} {percent(r['saves'], 2)}" for r in answer["one_more_node"]]
+        screen.items("one more server saves: ", said)
+    _links(answer)
+
+
+def _links(answer: Answer) -> None:
+    """Print the ways between groups, what they cost, and what follows where groups run different formats."""
     for link in answer["links"]:
         rate = f"{link['bytes_per_s'] / 1e9:.3g} GB/s a chip" if link["bytes_per_s"] else "none"
         screen.line(f"between {' and '.join(link['groups'])}: {rate} ({link['says']})", hang=8)
     if answer["links"]:
         screen.line(f"an endless link between groups would save {percent(answer['link_cost'], 1)} of the step")
-    if answer["one_more_node"]:
-        said = [f"{r['chips']} more {r['group']} {percent(r['saves'], 2)}" for r in answer["one_more_node"]]
-        screen.items("one more server saves: ", said)
     if answer["numerics"]:
         formats = ", ".join(f"{g} {f}" for g, f in answer["numerics"]["formats"].items())
         screen.line(f"numerics: {formats}; {answer['numerics']['says']}", hang=10)

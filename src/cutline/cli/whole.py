@@ -28,6 +28,37 @@ class Wanted(NamedTuple):
     law: str
 
 
+def ask_of(
+    tokens: str | None,
+    seq: str | None,
+    precision: str | None,
+    stack: str | None,
+    network: str | None,
+    framework: str | None,
+    routing: str | None,
+    capacity: str | None,
+    clips: str | None,
+    gradients: str | None,
+    **rest: Any,
+) -> dict[str, Any]:
+    """Turn the words that `plan` and `estimate` share into arguments of `job.job`, all but model and fleet."""
+    chosen = inputs.stack_named(stack)
+    return {
+        "tokens": inputs.number(tokens, "--tokens"),
+        "seq": inputs.whole(seq, "--seq", 1e8) if seq is not None else None,
+        "precision": "bf16" if precision is None else precision.strip().casefold(),
+        "stack": chosen.stack,
+        "changes": chosen.changes,
+        "residual": chosen.residual,
+        "network": inputs.network(network),
+        "framework": framework.strip().casefold() if framework is not None else None,
+        "imbalance": inputs.share(routing, "--routing"),
+        "capacity": inputs.decimal(capacity, "--capacity") or 0.0,
+        "clips": inputs.number(clips, "--clips"),
+        "gradients": gradients.strip().casefold() if gradients is not None else None,
+    } | rest
+
+
 def asked(model: Model, on: Fleet, ask: Ask) -> Job:
     """Return the job of a question; tokens are the published ones where nobody says how many."""
     from cutline.cli.words import plain

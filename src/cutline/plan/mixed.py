@@ -26,13 +26,13 @@ from cutline.plan.fleet import Fleet, Group
 from cutline.plan.job import Job, batch_for, job
 from cutline.plan.links import slowest, way_between
 from cutline.plan.search import search
-from cutline.plan.stages import MOST_TRIES, Pipeline, Way, best_pipeline
-from cutline.plan.strategy import divisors
+from cutline.plan.stages import MOST_TRIES, Pipeline, Way, best_pipeline, given_pipeline
+from cutline.plan.strategy import divisors, single
 
 MOST_GROUPS = 4
 SHARES = 128
 """Parts into which the batch is cut before it is shared out, over the number of groups: 64 for two."""
-COARSE = 16
+COARSE = 8
 """The same for a pipeline that trains beside other parties."""
 SPARE = 1.07
 """Slots of a group over the sequences it gets, at most: where its ranks do not divide them, some replicas carry one less."""
@@ -234,12 +234,17 @@ def share_out(q: Mixed, parties: list[tuple[int, ...]], at_most: float = np.inf)
     floors = [bound_s(q, party) / units for party in parties]
     steps = [1 if len(party) == 1 else max(1, units // COARSE) for party in parties]
     while True:
-        tops = [
-            _largest(t, unit, min(units - len(parties) + 1, limit / f), limit, n)
-            for t, f, n in zip(time, floors, steps, strict=True)
-        ]
-        if any(p is None for p in tops):
-            return best
+        caps = [int(min(units - len(parties) + 1, limit / f)) for f in floors]
+        tops: list[Party | None] = [None] * len(parties)
+        for g in sorted(
+            range(len(parties)), key=lambda g: len(parties[g])
+        ):  # pipelines last: the others say what is left
+            needed = units - sum(caps[h] for h in range(len(parties)) if h != g)
+            tops[g] = _largest(time[g], unit, caps[g], max(needed, 1), limit, steps[g])
+            found = tops[g]
+            if found is None:
+                return best
+            caps[g] = found.share // unit
         most = [p for p in tops if p is not None]
         spare = sum(p.share for p in most) // unit - units
         if spare < 0:
@@ -251,9 +256,9 @@ def share_out(q: Mixed, parties: list[tuple[int, ...]], at_most: float = np.inf)
         limit = best.step_s
 
 
-def _largest(time: Any, unit: int, most: float, limit: float, step: int) -> Party | None:
+def _largest(time: Any, unit: int, most: int, least: int, limit: float, step: int) -> Party | None:
     """Return the party with the largest share, a multiple of `step` units, that it trains in less than `limit`."""
-    for n in range(int(most) // step * step, 0, -step):
+    for n in range(most // step * step, least - 1, -step):
         found: Party | None = time(n * unit, limit)
         if found is not None:
             return found
@@ -404,6 +409,40 @@ def even(q: Mixed) -> Split | None:
             return None
         found.append(replace(min(known, key=lambda p: p.step_s), share=share))
     return _split(found)
+
+
+def given(q: Mixed, chosen: list[dict[str, float]], shares: list[int] | None, layers_: list[list[int]] | None) -> Split:
+    """Return the split that a user spelled out: replicas on each group with these shares, or one pipeline with these layers.
+
+    Raises
+    ------
+    CutlineError
+        If shares do not sum to the batch, or a strategy cannot be.
+    """
+    every: list[tuple[int, ...]] = [(g,) for g in range(len(q.jobs))]
+    if layers_ is not None:
+        found = given_pipeline(q.jobs, q.way, q.batch, chosen, layers_)
+        return _split([Party(tuple(range(len(q.jobs))), q.batch, found.step_s, pipeline=found)])
+    if shares is None or sum(shares) != q.batch:
+        got = "none" if shares is None else f"{sum(shares)}"
+        raise CutlineError(f"the shares of the groups must sum to the batch of {q.batch} sequences; got {got}")
+    parties = []
+    for (g,), share, c in zip(every, shares, chosen, strict=True):
+        others = [p for p in every if p != (g,)]
+        way = q.meeting((g,), others)
+        if way is None:
+            raise CutlineError(
+                f"{q.jobs[g].group.label} has no link to the others, so replicas cannot sum their gradients"
+            )
+        servers = sum(q.jobs[h].group.chips / float(q.jobs[h].rates.domain) for p in others for h in p)
+        j = q.beside(g, len(every), way, servers).on(batch=share)
+        try:
+            s = single(j.space, c)
+        except CutlineError as error:
+            raise CutlineError(f"{j.group.label}: {error}") from None
+        e = training.estimate(j.shape, j.rates, j.constants, s)
+        parties.append(Party((g,), share, float(e.step_s[0]), alone=(s, e)))
+    return _split(parties)
 
 
 def bound_s(q: Mixed, groups: tuple[int, ...]) -> float:

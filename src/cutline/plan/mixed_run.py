@@ -15,9 +15,10 @@ from cutline.plan import stages, training
 from cutline.plan.costs import DAY, busy_power_w, goodput, prices
 from cutline.plan.describe import half_width, strategy_row
 from cutline.plan.job import Job
-from cutline.plan.mixed import Mixed, Party, Split, alone, bound_s, even, share_out, splits
+from cutline.plan.mixed import Mixed, Party, Split, alone, bound_s, even, given, share_out, splits
 from cutline.plan.precision import known_of_loss, recipe
 from cutline.plan.provenance import claim_row, sources_of
+from cutline.plan.search import USABLE
 from cutline.plan.stages import Segment, Way
 
 ENDLESS = 1e15
@@ -79,6 +80,20 @@ def plan(q: Mixed, objective: str = "time", progress: Callable[[int], None] | No
     answer["one_more_node"] = one_more_node(q, best)
     answer["why"] = why(q, best, answer)
     return answer
+
+
+def estimate(
+    q: Mixed, chosen: list[dict[str, float]], shares: list[int] | None, layers_: list[list[int]] | None
+) -> dict[str, Any]:
+    """Estimate one plan that the user spelled out; the answer has the keys of `plan` that one plan has."""
+    split = given(q, chosen, shares, layers_)
+    best = describe(q, split)
+    limit = USABLE
+    best["fits"] = all(r["memory_bytes"] <= limit * r["memory_limit_bytes"] for r in best["roles"])
+    return question(q) | {
+        "best": best, "links": links(q), "link_cost": 1.0 - endless(q, split) / split.step_s, "numerics": numerics(q),
+        "bound_step_s": bound_s(q, tuple(range(len(q.jobs)))), "assumed": q.assumed, "sources": sources(q),
+    }  # fmt: skip
 
 
 def question(q: Mixed) -> dict[str, Any]:

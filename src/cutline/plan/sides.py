@@ -109,10 +109,7 @@ def side(j: Job, wave: int, sparse: bool = True) -> Side | None:
     s = Strategy.concat(parts)
     s = s.replace(pp=np.maximum(s.pp, 2.0))  # a stage of a longer pipeline, also where the group has but one
     pp = np.concatenate([core.pp] * len(parts))
-    phases, full = (
-        _phases(j, s),
-        _phases(j, s.replace(full=np.ones(len(s)), selective=0 * pp, light=0 * pp, feed=0 * pp)),
-    )
+    phases, full = _phases(j, s)
     again = full[0] - phases[0]
     plain = (s.selective + s.light + s.feed) == 0
     again = np.where(plain | space.mixed, again, np.inf)
@@ -154,16 +151,20 @@ def _held(j: Job, s: Strategy, rank: memory.Rank) -> Held:
     return Held(fixed, layer - fixed, lead - layer, first - fixed, last - fixed, first + last - fixed - both)
 
 
-def _phases(j: Job, s: Strategy) -> tuple[Array, Array]:
-    """Return the time of one usual and one leading layer, forward and backward. [s]"""
+def _phases(j: Job, s: Strategy) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    """Return the time of one usual and one leading layer, forward and backward: as the strategy recomputes, and in full. [s]"""
     c = training.matured(j.constants, j.rates)
-    usual, front = layers.mixes(j.shape)
-    one = training.phases(j.shape, j.rates, c, s, usual, j.shape.experts)
-    body = np.array(np.broadcast_to(one.forward + one.backward, len(s)))
-    if not np.any(np.asarray(j.shape.lead) > 0):
-        return body, body
-    lead = training.phases(j.shape, j.rates, c, s, front, 0.0)
-    return body, np.array(np.broadcast_to(lead.forward + lead.backward, len(s)))
+    zero = np.zeros(len(s))
+    whole = s.replace(full=zero + 1.0, selective=zero, light=zero, feed=zero)
+    ways: list[list[Array]] = [[], []]
+    for mix, experts in zip(layers.mixes(j.shape), (j.shape.experts, 0.0), strict=True):
+        one = training.layer_table(j.shape, j.rates, c, s, mix)
+        for found, way in zip(ways, (s, whole), strict=True):
+            phases = training.combined(one, c, way, mix, experts)
+            found.append(np.array(np.broadcast_to(phases.forward + phases.backward, len(s))))
+        if not np.any(np.asarray(j.shape.lead) > 0):
+            return (ways[0][0], ways[0][0]), (ways[1][0], ways[1][0])
+    return (ways[0][0], ways[0][1]), (ways[1][0], ways[1][1])
 
 
 def stage_tables(o: Side, i: int, flights: Array, is_first: Array, is_last: Array) -> tuple[Array, Array]:

@@ -14,17 +14,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cutline.core.errors import CutlineError
 from cutline.core.numerics import Array, Indices
 from cutline.physics import collectives
 from cutline.plan import layers, memory, training
 from cutline.plan.columns import Strategy
 from cutline.plan.job import Job
-from cutline.plan.sides import Side, side_of, stage_tables
+from cutline.plan.sides import Side, side, side_of, stage_tables
 from cutline.plan.strategy import divisors
 
 MOST_COMBINATIONS = 5e5
 """Combinations of one strategy per group that are bounded at once; the fastest of each group."""
-MOST_TRIES = 1500
+MOST_TRIES = 800
 """Combinations that are laid out in full before a search is left open: a few seconds."""
 
 
@@ -66,8 +67,8 @@ class Pipeline:
         return max(t for seg in self.segments for t in seg.stage_s)
 
 
-def lay(tables: Array, total: int, waves: int) -> tuple[float, Indices] | None:
-    """Return the least of waves x slowest + the other stages, and the layers of each stage; None if nothing fits.
+def lay(tables: Array, total: int, waves: int, limit: float = np.inf) -> tuple[float, Indices] | None:
+    """Return the least of waves x slowest + the other stages, and the layers of each stage; None if nothing fits below `limit`.
 
     Parameters
     ----------
@@ -91,8 +92,9 @@ def lay(tables: Array, total: int, waves: int) -> tuple[float, Indices] | None:
         low, high = (low, middle) if _caps(filled, times[middle]).sum() >= total else (middle + 1, high)
     best: tuple[float, Indices] | None = None
     steps = np.diff(np.where(finite, tables, 1e30), axis=1)
+    least = float(tables[:, 1].sum() + (total - p) * (steps[:, 1:].min() if total > p else 0.0))  # of the sum
     for slowest in times[low:]:
-        if best is not None and (waves - 1) * slowest >= best[0]:
+        if (waves - 1) * slowest + least >= (limit if best is None else min(best[0], limit)):
             break
         caps = _caps(filled, slowest)
         split = np.ones(p, int)
@@ -107,6 +109,12 @@ def lay(tables: Array, total: int, waves: int) -> tuple[float, Indices] | None:
         if best is None or value < best[0]:
             best = value, split
     return best
+
+
+def as_given(tables: Array, split: Indices, waves: int) -> tuple[float, Indices] | None:
+    """Return what `lay` returns for layers that are given; None if some stage does not fit."""
+    stage = tables[np.arange(len(tables)), split]
+    return (float((waves - 1) * stage.max() + stage.sum()), split) if np.isfinite(stage).all() else None
 
 
 def _caps(tables: Array, slowest: float) -> Indices:
@@ -251,6 +259,66 @@ def best_pipeline(
     return (None if best is None else _pipeline(best[0], best[1], share // best[1])), bound
 
 
+def given_pipeline(
+    jobs: list[Job],
+    way: Callable[[Job, Job], Way | None],
+    share: int,
+    chosen: list[dict[str, float]],
+    split: list[list[int]],
+) -> Pipeline:
+    """Return the pipeline that a user spelled out: the ranks of every group in order, and the layers of each of its stages.
+
+    Parameters
+    ----------
+    chosen : list of dict
+        Per group: tp, cp, pp, micro_batch and, if any, ep, etp, zero, sequence_parallel, selective, light, feed.
+
+    Raises
+    ------
+    CutlineError
+        If groups take waves of different size, ranks are impossible, layers do not sum up, or a stage does not fit.
+    """
+    waves_of = []
+    for j, c in zip(jobs, chosen, strict=True):
+        ranks = c["tp"] * c["cp"] * c["pp"]
+        if j.group.chips % ranks:
+            raise CutlineError(f"{j.group.label}: tp x cp x pp = {ranks:g} does not divide {j.group.chips} chips")
+        waves_of.append(int(j.group.chips // ranks * c["micro_batch"]))
+    if len(set(waves_of)) > 1:
+        said = ", ".join(f"{j.group.label} {w}" for j, w in zip(jobs, waves_of, strict=True))
+        raise CutlineError(f"all groups of a pipeline must take as many sequences at once: dp x micro-batch is {said}")
+    wave, total = waves_of[0], int(jobs[0].shape.layers)
+    if share % wave:
+        raise CutlineError(f"dp x micro-batch = {wave} does not divide the batch of {share} sequences")
+    if sum(map(sum, split)) != total or min(map(min, split)) < 1:
+        raise CutlineError(f"layers must be at least 1 per stage and sum to {total}; got {sum(map(sum, split))}")
+    segments = []
+    for j, c, mine in zip(jobs, chosen, split, strict=True):
+        if len(mine) != c["pp"]:
+            raise CutlineError(f"{j.group.label}: layers of {len(mine)} stages are given, but pp is {c['pp']:g}")
+        o = side(j, wave)
+        fits = np.zeros(0, bool)
+        if o is not None:
+            fits = np.ones(len(o), bool)
+            for name, value in c.items():
+                fits &= np.abs(np.broadcast_to(getattr(o.strategy, name), len(fits)) - value) < 1e-9
+        if o is None or not fits.any():
+            raise CutlineError(
+                f"{j.group.label}: no stage runs so; tp must divide heads and widths, ZeRO be 0 or 1, and ep x etp divide its ranks"
+            )
+        segments.append((o, int(np.flatnonzero(fits)[0])))
+    links = [w for a, b in pairwise(jobs) if (w := way(a, b)) is not None]
+    if len(links) < len(jobs) - 1:
+        raise CutlineError("a pipeline needs a link between every two groups that follow each other")
+    flat = np.array([n for mine in split for n in mine])
+    laid = _try(segments, jobs, links, wave, share // wave, np.inf, {}, flat)
+    if laid is None:
+        raise CutlineError(
+            "some stage does not fit its memory, even with every layer recomputed; give it fewer layers or more ranks"
+        )
+    return _pipeline(laid, wave, share // wave)
+
+
 def _floors(sides: list[Side], jobs: list[Job], total: float, waves: int) -> Array:
     """Return a bound on the step of every combination of one strategy per group. [s]
 
@@ -309,8 +377,9 @@ def _try(
     waves: int,
     limit: float,
     memo: dict[Any, float],
+    split: Indices | None = None,
 ) -> _Laid | None:
-    """Lay layers on the stages of segments in this order; None if they do not fit or cannot beat `limit`."""
+    """Lay layers on the stages of segments in this order, or take `split`; None if they do not fit or cannot beat `limit`."""
     counts_of = [int(o.strategy.pp[i]) for o, i in segments]
     stages, total = sum(counts_of), int(segments[0][0].job.shape.layers)
     ends = np.cumsum([0, *counts_of])
@@ -321,7 +390,7 @@ def _try(
         tables.append(table)
         counts.append(count)
     grid = np.concatenate(tables)
-    found = lay(grid, total, waves)
+    found = lay(grid, total, waves, limit) if split is None else as_given(grid, split, waves)
     if found is None or found[0] >= limit:
         return None
     pipe_s, split = found

@@ -50,7 +50,7 @@ LAYER_KEYS = ("tp", "cp", "cp_kind", "micro_batch", "shard", "sequence_parallel"
 """Columns of a strategy that the time of one layer depends on (dp only where experts are replicated)."""
 
 
-def _layer_table(shape: Shape, rates: Rates, c: Constants, s: Strategy, mix: Mix) -> Layer:
+def layer_table(shape: Shape, rates: Rates, c: Constants, s: Strategy, mix: Mix) -> Layer:
     """`layers.layer`, computed once per distinct value of LAYER_KEYS and looked up."""
     if len(s) < 64 or any(np.ndim(v) for part in (shape, rates, c) for v in part.as_dict().values()):
         return layers.layer(shape, rates, c, s, mix)
@@ -90,7 +90,7 @@ class Stages(Columns):
     ends_fsdp: Column  # gathers of embedding and head under ZeRO-3
 
 
-def _phases(one: Layer, c: Constants, s: Strategy, mix: Mix, experts: Any) -> Phases:
+def combined(one: Layer, c: Constants, s: Strategy, mix: Mix, experts: Any) -> Phases:
     """Combine the device times of a layer, with so many experts if it is sparse, into its forward and backward phase."""
     tp_f = one.tp_transfer - c.tp_overlap * np.minimum(one.tp_transfer, one.products)
     tp_b = one.tp_transfer - c.tp_overlap * np.minimum(one.tp_transfer, one.products_backward)
@@ -138,7 +138,7 @@ def _phases(one: Layer, c: Constants, s: Strategy, mix: Mix, experts: Any) -> Ph
 
 def phases(shape: Shape, rates: Rates, c: Constants, s: Strategy, mix: Mix, experts: Any) -> Phases:
     """Time of both phases of one layer of a mix and one micro-batch, with so many experts if it is sparse. [s]"""
-    return _phases(_layer_table(shape, rates, c, s, mix), c, s, mix, experts)
+    return combined(layer_table(shape, rates, c, s, mix), c, s, mix, experts)
 
 
 def after_s(shape: Shape, rates: Rates, constants: Constants, s: Strategy, ends: tuple[bool, bool]) -> Any:
@@ -326,11 +326,11 @@ def floor_s(shape: Shape, rates: Rates, constants: Constants, core: Strategy) ->
     ends = {"first": shape.layers / core.pp, "middle": shape.layers / core.pp, "last": shape.layers / core.pp}
     s = core.replace(**best, **ends, graphs=one, ep_hidden=one, vpp=one)
     usual, front = layers.mixes(shape)
-    one_layer = _layer_table(shape, rates, c, s, usual)
-    layer = _phases(one_layer, c, s, usual, shape.experts)
+    one_layer = layer_table(shape, rates, c, s, usual)
+    layer = combined(one_layer, c, s, usual, shape.experts)
     leads = np.any(np.asarray(shape.lead) > 0)
-    lead_layer = _layer_table(shape, rates, c, s, front) if leads else one_layer
-    lead = _phases(lead_layer, c, s, front, 0.0) if leads else layer
+    lead_layer = layer_table(shape, rates, c, s, front) if leads else one_layer
+    lead = combined(lead_layer, c, s, front, 0.0) if leads else layer
     layer_s, lead_s = layer.forward + layer.backward, lead.forward + lead.backward
     around_s = (
         _stages(shape, rates, c, s.replace(pp=one, first=0.0 * one, schedule=zero), layer_s, lead_s).slowest
