@@ -95,6 +95,24 @@ def law() -> dict[str, float]:
     }
 
 
+def mixed_fleets() -> dict[str, float]:
+    """Return how long plans over several kinds of chips take, and one pipeline over two of them alone."""
+    from cutline.plan import mixed
+    from cutline.plan.fleet import fleet
+
+    def planned(name: str, on: str) -> tuple[float, list[mixed.Split]]:
+        return cpu_s(lambda: mixed.splits(mixed.mixed(model(name), fleet(on))), 2)
+
+    three, found = planned("llama-65b", "1024 x H800 + 1024 x H20 + 2048 x A800")
+    two, _ = planned("llama-65b", "512 x A800 + 512 x H20")
+    sparse, _ = planned("deepseek-v3", "1024 x H800 + 1024 x H20")
+    q = mixed.mixed(model("llama-65b"), fleet("1024 x H800 + 1024 x H20 + 2048 x A800"))
+    return {
+        "mixed_three_kinds_4096_chips_cpu_s": three, "mixed_two_kinds_1024_chips_cpu_s": two, "mixed_sparse_2048_chips_cpu_s": sparse,
+        "mixed_three_kinds_over_bound": found[0].step_s / mixed.bound_s(q, (0, 1, 2)),
+    }  # fmt: skip
+
+
 def measure() -> dict[str, float]:
     """Return all figures."""
     out: dict[str, float] = {}
@@ -121,6 +139,7 @@ def measure() -> dict[str, float]:
     at_once, _ = cpu_s(lambda: estimate(j.shape, j.rates, j.constants, table))
     out["ratio_to_row_by_row"] = (one_by_one / len(sample)) / (at_once / len(table))
     out |= law()
+    out |= mixed_fleets()
     out["load_all_tables_cpu_s"], _ = cpu_s(load_tables)
     out["help_s"] = command_s("--help")
     out["plan_demo_s"] = command_s("plan", DEMO[0], "--on", DEMO[1], "--tokens", "1.4T")

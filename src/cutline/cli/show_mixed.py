@@ -20,7 +20,7 @@ def plan(answer: Answer, seconds: float, sources: bool) -> None:
             screen.line(f"{row['group']}: the model does not fit on {words.counted(row['chips'], 'chip')}")
         screen.line()
     else:
-        show_plan.headline(best | {"chip_hours": best.get("chip_hours")})
+        show_plan.headline(best, basis=False)
         screen.line()
         _roles(answer)
         screen.line()
@@ -38,7 +38,7 @@ def estimate(answer: Answer, sources: bool) -> None:
     screen.line()
     if not best["fits"]:
         screen.line("Does not fit: a plan may fill 94 % of a chip's memory. If it did:", "bold")
-    show_plan.headline(best)
+    show_plan.headline(best, basis=False)
     screen.line()
     _roles(answer)
     screen.line()
@@ -183,6 +183,8 @@ def _doubt(answer: Answer) -> None:
     screen.line("for: " + ", ".join(asked), hang=5)
     assumed = list(answer["assumed"])
     best = answer["best"]
+    if best and best["days"] is not None:
+        screen.line("cost: " + "; ".join(f"{name}: {basis}" for name, basis in best["cost_basis"].items()), hang=6)
     if best and best.get("goodput"):
         assumed.append(f"failures and checkpoints take {percent(1 - best['goodput'], 1)} of the days")
     if assumed:

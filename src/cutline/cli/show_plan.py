@@ -55,8 +55,8 @@ def estimate(answer: Answer, sources: bool) -> None:
     source_lines(answer, sources)
 
 
-def headline(best: Answer, objective: str = "time") -> None:
-    """Print the verdict: what it has the least of, time with its interval, speed, energy and money."""
+def headline(best: Answer, objective: str = "time", basis: bool = True) -> None:
+    """Print the verdict: what it has the least of, time with its interval, speed, energy and money, with its basis or without."""
     if best["days"] is None:
         middle, low, high = (digits(best[k]) for k in ("step_s", "step_s_low", "step_s_high"))
         said = [f"{middle} s per step  ({low} to {high}, 90 %)"]
@@ -66,6 +66,10 @@ def headline(best: Answer, objective: str = "time") -> None:
     said += [f"{digits(best['tokens_per_s_per_chip'])} tokens/s/chip", f"MFU {percent(best['mfu'])}"]
     if best["days"] is not None:
         said += [f"{large(best['chip_hours'])} chip-hours", words.energy(best["energy_j"])]
+    if not basis:
+        said += [f"{large(best['cost_usd'])} USD"] if best["cost_usd"] is not None else []
+        screen.items(words.LEAST[objective], said, style="bold")
+        return
     screen.items(words.LEAST[objective], said, style="bold")
     if best["cost_usd"] is not None:
         screen.line(f"{large(best['cost_usd'])} USD, {best['cost_basis']}")

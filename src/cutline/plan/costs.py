@@ -86,6 +86,6 @@ def prices(j: Job) -> Price:
         )
         return Price(per_s, float(energy.value), words, [buy, years, energy])
     if rent is not None:
-        words = f"rented at {rent.printed} per chip ({rent.date}, {rent.source.title})"
+        words = f"rented at {rent.printed} per chip ({', '.join(filter(None, (rent.date, rent.source.title)))})"
         return Price(float(rent.value), 0.0, words, [rent])
     return Price(None, 0.0, "no price of this part is known", [])

@@ -73,7 +73,7 @@ def plan(q: Mixed, objective: str = "time", progress: Callable[[int], None] | No
     answer["best"] = describe(q, best)
     shown = found[1:] + _others(q, best, found)
     answer["alternatives"] = [
-        {"parties": _names(q, s), "how": how(s), "step_s": s.step_s, "days": _days(q, s.step_s)}
+        {"parties": _names(q, s), "how": how(s), "step_s": s.step_s, "days": _days(q, s.step_s), "bubble": bubble(s)}
         for s in sorted(shown, key=lambda s: s.step_s)
     ]
     answer["link_cost"] = 1.0 - endless(q, best) / best.step_s
@@ -130,6 +130,12 @@ def how(s: Split) -> str:
     return "replicas on each group, unequal shares"
 
 
+def bubble(s: Split) -> float | None:
+    """Return the share of the step in which stages of a pipeline over groups wait for its fill and drain; None without one."""
+    pipes = [p.pipeline for p in s.parties if p.pipeline is not None]
+    return max(pipe.parts["bubble"] for pipe in pipes) / s.step_s if pipes else None
+
+
 def _names(q: Mixed, s: Split) -> list[list[str]]:
     return [[q.jobs[g].group.label for g in p.groups] for p in s.parties]
 
@@ -183,7 +189,7 @@ def describe(q: Mixed, s: Split) -> dict[str, Any]:
                 (price.usd_per_s * j.group.chips + price.usd_per_j * w) * seconds if known and price.usd_per_s else None
             )
         out["cost_usd"] = sum(c for c in costs if c is not None) if all(c is not None for c in costs) else None
-        out["cost_basis"] = "; ".join(f"{j.group.label} {prices(j).basis}" for j in q.jobs)
+        out["cost_basis"] = {j.group.label: prices(j).basis for j in q.jobs}
     return out
 
 
@@ -361,6 +367,12 @@ def why(q: Mixed, s: Split, answer: dict[str, Any]) -> list[str]:
     elif s.parties[0].pipeline is not None:
         seg = max(s.parties[0].pipeline.segments, key=lambda x: max(x.stage_s))
         said.append(f"stages on {seg.job.group.label} set the pace")
+    piped = [a for a in answer["alternatives"] if a["bubble"] is not None]
+    if len(s.parties) > 1 and piped:
+        said.append(
+            f"replicas meet once a step, to sum gradients; stages of one pipeline over the groups would hand on every micro-batch, and wait "
+            f"{100 * piped[0]['bubble']:.0f} % of the step for its ends"
+        )
     if answer["best"]["idle"]:
         said.append(f"{' and '.join(answer['best']['idle'])} is left idle: no split with it is faster")
     return said
