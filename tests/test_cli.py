@@ -438,9 +438,22 @@ BAD = {
         ],
         ["as many sequences at once", "H20 16, L4 8"],
     ),
-    "mixed with offload": (
-        ["estimate", "gpt2", "--on", MIXED, "--share", "H20: 8, L4: 8", "--offload"],
-        ["--offload", "one kind"],
+    "mixed with dp": (
+        ["estimate", "gpt2", "--on", MIXED, "--share", "H20: 8, L4: 8", "--dp", "8"],
+        ["--dp", "one kind"],
+    ),
+    "mixed with schedule": (
+        ["estimate", "gpt2", "--on", MIXED, "--share", "H20: 8, L4: 8", "--schedule", "zb-h1"],
+        ["--schedule", "one kind"],
+    ),
+    "pipeline over kinds with offload": (
+        ["estimate", "gpt2", "--on", MIXED, "--layers", "H20: 6, L4: 6", "--offload"],
+        ["--offload", "leave them out"],
+    ),
+    "mixed with top": (["plan", "gpt2", "--on", MIXED, "--top", "3"], ["--top", "one kind"]),
+    "empty value of a group": (
+        ["plan", "gpt2", "--on", MIXED, "--precision", "H20:"],
+        ["--precision", "says nothing of H20"],
     ),
     "share of one kind": (["estimate", "gpt2", "--on", "8 x H20", "--share", "8"], ["--share", "several kinds"]),
     "mixed and compared": (

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cutline.core.errors import CutlineError
+from cutline.core.errors import CutlineError, DataError
 from cutline.facts.models import model
-from cutline.plan import accuracy, express, fitting, mixed, mixed_run, sides, stages
+from cutline.plan import accuracy, express, fitting, mixed, mixed_run, run, sides, stages
 from cutline.plan.express_shape import Skip
 from cutline.plan.fleet import fleet, read_fleet
 from cutline.plan.job import job
@@ -83,13 +83,13 @@ def test_groups_of_one_part_that_differ_are_two(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("chips = 64", "chips = -1", "group 1: chips must be a whole number of at least 0; got -1"),
-        ("chips = 64", 'chips = "64"', "group 1: chips must be a whole number of at least 0; got 64"),
+        ("chips = 64", "chips = -1", "group 1: chips must be a whole number of at least 0, without quotes; got -1"),
+        ("chips = 64", 'chips = "64"', "group 1: chips must be a whole number of at least 0, without quotes; got '64'"),
         ("chips = 64\n", "", "group 1: key 'chips' is missing"),
         ('chip = "A800"', 'chip = "A8000"', "group 1: no chip named 'A8000'. Did you mean A6000"),
         ("memory =", "memroy =", "group 1: key 'memroy' is not one of .*; did you mean memory?"),
-        ('"40 GB"', '"40 GB/s"', "group 1: unit 'GB/s' measures bytes_per_s; this field wants bytes"),
-        ('"40 GB"', '"much GB"', "group 1: 'much' is not a number in GB"),
+        ('"40 GB"', '"40 GB/s"', "group 1: memory must be such as .* .unit 'GB/s' measures bytes_per_s; this field wants bytes"),
+        ('"40 GB"', '"much GB"', "group 1: memory must be such as .* .'much' is not a number in GB"),
         ('"200 Gb/s per chip"', "200", "group 1: network must be text in quotes; got 200"),
         ('["A800", "H20"]', '["A800", "L4"]', "between 1: no group is named 'L4'; groups are A800-SXM-80GB, H20"),
         ('["A800", "H20"]', '["A800"]', "between 1: groups must name two groups"),
@@ -418,3 +418,73 @@ def test_an_answer_says_who_runs_the_experts():
     assert best["how"] == "experts on one kind, all else on H800-SXM-80GB"
     assert all(0 <= r["waits"] < 1 for r in best["roles"])
     assert best["roles"][1]["strategy"]["ep"] * best["roles"][1]["strategy"]["pp"] <= 16
+
+
+# what a first user tried
+
+
+def test_idle_chips_do_not_fail_and_do_not_slow_the_run():
+    many = mixed_run.plan(asked("1024 x A800 + 100000 x H20", batch=2048, tokens=1e12))["best"]
+    alone = run.plan(job(model("llama-7b"), "1024 x A800", global_batch=2048, tokens=1e12), 1)["best"]
+    assert many["idle"] == ["H20"]
+    assert (many["goodput"], many["days"]) == (pytest.approx(alone["goodput"]), pytest.approx(alone["days"]))
+
+
+def test_the_interval_of_replicas_is_that_of_their_parties():
+    both = mixed_run.plan(asked("64 x A800 + 8 x H20", batch=2048))["best"]
+    pace = max(both["parties"], key=lambda p: p["sequences"])
+    single = run.plan(job(model("llama-7b"), "64 x A800"), 1)["best"]
+    width = single["step_s_low"] / single["step_s"]
+    assert both["step_s_low"] >= pace["step_s"] * width * (1 - 1e-9)
+
+
+def test_a_part_without_bf16_runs_fp16_and_says_so():
+    answer = mixed_run.plan(asked("8 x V100-SXM2-32GB + 8 x A100-SXM-80GB"))
+    assert [g["precision"] for g in answer["groups"]] == ["fp16", "bf16"]
+    assert answer["numerics"] is not None and any("no bf16" in a for a in answer["assumed"])
+
+
+def test_shares_that_ranks_do_not_divide_take_empty_places():
+    q = asked("64 x A800 + 64 x H20")
+    chosen = [
+        {"tp": 1.0, "cp": 1.0, "pp": 1.0, "micro_batch": 5.0, "light": 1.0, "offload": 1.0},
+        {"tp": 1.0, "cp": 1.0, "pp": 1.0, "micro_batch": 1.0, "light": 1.0},
+    ]
+    found = mixed.given(q, chosen, [q.batch - 800, 800], None)
+    rows = mixed_run.describe(q, found)["roles"]
+    assert (
+        rows[0]["sequences"] == q.batch - 800
+        and rows[0]["slots"] % (64 * 5) == 0
+        and rows[0]["slots"] >= rows[0]["sequences"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [
+        ('rent = "1.5 USD"', "rent must be above 0"),
+        ('rent = "-1 USD/h"', "rent must be above 0"),
+        ('rent = "1.1"', "rent needs a unit"),
+        ('network = "1e9 Gb/s per chip"', "network must be whole Gb/s"),
+        ('network = "1,600 Gb/s per chip"', "network must be whole Gb/s"),
+        ("node = 0", "node must be such as 8"),
+    ],
+)
+def test_a_fleet_file_refuses_what_it_cannot_read(tmp_path, key, says):
+    path = tmp_path / "fleet.toml"
+    path.write_text(f'[[group]]\nchip = "A800"\nchips = 64\n{key}\n')
+    with pytest.raises(DataError, match=says):
+        read_fleet(path)
+
+
+def test_islands_of_one_chip_stay_apart_where_a_file_says_so(tmp_path):
+    path = tmp_path / "fleet.toml"
+    group = '[[group]]\nchip = "A800"\nchips = 64\n'
+    path.write_text(group + group + '[[between]]\ngroups = ["A800", "A800 (2)"]\ntransport = "none"\n')
+    found = read_fleet(path)
+    assert [g.label for g in found] == ["A800-SXM-80GB", "A800-SXM-80GB (2)"]
+    path.write_text(group + group)
+    assert len(read_fleet(path)) == 1
+    path.write_text(group + group + 2 * '[[between]]\ngroups = ["A800", "A800 (2)"]\n')
+    with pytest.raises(DataError, match="joined twice"):
+        read_fleet(path)

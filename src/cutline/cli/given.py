@@ -87,7 +87,9 @@ def layers_per_stage(layers: int, pp: int, vpp: int) -> int:
 
 MIXED = ("tp", "cp", "pp", "ep", "etp", "micro_batch", "vpp", "zero", "recompute")
 """Options that may say a value for each kind of chip."""
-ONE_KIND = {"dp": None, "overlap_experts": False, "offload": False, "graphs": False}
+DEFAULTS = dict.fromkeys(("tp", "cp", "pp", "ep", "etp", "micro_batch", "vpp"), 1.0)
+"""What a kind has of which nobody says anything."""
+ONE_KIND = {"dp": None, "overlap_experts": False, "schedule": "1f1b", "cp_kind": "ring"}
 """Options of a fleet of one kind, as they are where nobody says them."""
 
 
@@ -107,7 +109,7 @@ def answer(question: Mixed, w: dict[str, Any]) -> dict[str, Any]:
     fleet = question.fleet
     chosen = []
     for j in question.jobs:
-        row: dict[str, float] = {}
+        row: dict[str, float] = dict(DEFAULTS)
         for name, text in said.items():
             value = inputs.by_group(text, fleet, "--" + name.replace("_", "-")).get(j.group.label)
             if value is None:
@@ -120,11 +122,16 @@ def answer(question: Mixed, w: dict[str, Any]) -> dict[str, Any]:
                 row[name] = float(inputs.whole(value, "--" + name.replace("_", "-")))
         row.setdefault("zero", 1.0 if row["pp"] > 1 or layers is not None else float(min(j.stack.zero, 3)))
         chosen.append(
-            row | {"sequence_parallel": float(j.stack.sequence_parallel or j.model.experts > 0) * (row["tp"] > 1)}
-        )
+            row | {
+                "sequence_parallel": float(j.stack.sequence_parallel or j.model.experts > 0) * (row["tp"] > 1),
+                "offload": float(w["offload"]), "graphs": float(w["graphs"]),
+            }
+        )  # fmt: skip
     stages = _for_all(share if layers is None else layers, question, "--share" if layers is None else "--layers")
     if layers is None:
         return mixed_run.estimate(question, chosen, [inputs.whole(text, "--share") for text in stages], None)
+    if w["offload"] or w["graphs"]:
+        raise CutlineError("a pipeline over several kinds has no --offload and no --graphs; leave them out")
     if any(row.get("full") for row in chosen) or any(row["vpp"] > 1 for row in chosen):
         raise CutlineError(
             "in a pipeline over several kinds each stage recomputes as many layers as its memory asks for, and has one chunk; "
@@ -132,7 +139,10 @@ def answer(question: Mixed, w: dict[str, Any]) -> dict[str, Any]:
         )
     split = [[inputs.whole(n, "--layers") for n in text.split()] for text in stages]
     keep = (*PIPELINES, "sequence_parallel")
-    return mixed_run.estimate(question, [{k: v for k, v in row.items() if k in keep} for row in chosen], None, split)
+    rows = [{k: v for k, v in row.items() if k in keep} for row in chosen]
+    turn = list(inputs.by_group(layers, fleet, "--layers"))  # the pipeline runs as --layers names its groups
+    labels = [g.label for g in fleet]
+    return mixed_run.estimate(question, rows, None, split, [labels.index(name) for name in turn])
 
 
 def _for_all(text: str | None, question: Mixed, option: str) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,7 +18,6 @@ MOST = 1e18
 """No count of a training run is larger; a number above it is a slip."""
 MULTIPLIERS = (0.1, 10.0)
 """Range of a calibrated multiplier; one outside it says that the rows were not what they seemed."""
-NETWORK = re.compile(r"(?:[1-9]\d*\s*x\s*)?[1-9]\d*\s*Gb/s(?:\s+per\s+(?:chip|GPU|NPU|server|node))?")
 
 
 class Chosen(NamedTuple):
@@ -199,6 +197,8 @@ def by_group(text: str | None, groups: Fleet, option: str) -> dict[str, str]:
             )
         if label in found:
             raise CutlineError(f"{option} names {label} twice; got '{text}'")
+        if not value.strip():
+            raise CutlineError(f"{option} says nothing of {label}; write '{label}: VALUE'; got '{text}'")
         found[label] = value.strip()
     if rest is not None:
         found = dict.fromkeys(labels, rest) | found
@@ -216,12 +216,9 @@ def _chip_name(name: str) -> str:
 
 def network(text: str | None, option: str = "--network") -> str | None:
     """Return the words of an option if they say a rate without doubt."""
-    if text is not None and not NETWORK.fullmatch(text.strip()):
-        raise CutlineError(
-            f"{option} must be whole Gb/s above 0 in one direction, such as '400 Gb/s per chip' or "
-            f"'8x200 Gb/s' per server; got '{text}'"
-        )
-    return text
+    from cutline.plan.machine import network_said
+
+    return None if text is None else network_said(text, option)
 
 
 def stack_named(text: str | None) -> Chosen:

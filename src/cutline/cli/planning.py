@@ -203,6 +203,7 @@ def plan(
             "--flop": flop,
             "--ramp": ramp,
             "--chinchilla": chinchilla or None,
+            "--top": top if top != "5" else None,
         }
         _plan_mixed(model, fleet, ask, by_group, between, goal, alone, started, sources, json)
         return

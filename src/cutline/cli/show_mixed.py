@@ -17,7 +17,7 @@ def plan(answer: Answer, seconds: float, sources: bool) -> None:
     if best is None:
         screen.line("Nothing fits: neither a group alone, nor replicas on several, nor one pipeline over them.", "bold")
         for row in answer["groups"]:
-            screen.line(f"{row['group']}: the model does not fit on {words.counted(row['chips'], 'chip')}")
+            screen.line(f"{row['group']}: no plan for this batch fits on {words.counted(row['chips'], 'chip')} alone")
         screen.line()
     else:
         show_plan.headline(best, basis=False)
@@ -140,7 +140,7 @@ def _instead(answer: Answer) -> None:
         if a["step_s"] is not None:
             rows.append(row(f"{chips[a['group']]:,} x {a['group']} alone", a))
         else:
-            rows.append([f"{chips[a['group']]:,} x {a['group']} alone", "-", "does not fit"])
+            rows.append([f"{chips[a['group']]:,} x {a['group']} alone", "-", "no plan"])
     bound = {"step_s": answer["bound_step_s"], "days": best["days"] and best["days"] * answer["bound_step_s"] / base}
     rows.append(row("no plan can be below (all chips at their best rate, nothing sent)", bound))
     screen.columns(["instead", unit, "against it"], rows, right=(1, 2))
@@ -160,8 +160,8 @@ def _links(answer: Answer) -> None:
     for link in answer["links"]:
         rate = f"{link['bytes_per_s'] / 1e9:.3g} GB/s a chip" if link["bytes_per_s"] else "none"
         screen.line(f"between {' and '.join(link['groups'])}: {rate} ({link['says']})", hang=8)
-    if answer["links"]:
-        screen.line(f"an endless link between groups would save {percent(answer['link_cost'], 1)} of the step")
+    if any(link["bytes_per_s"] for link in answer["links"]) and len(answer["best"]["roles"]) > 1:
+        screen.line(f"an endless link between groups would save {percent(answer['link_cost'], 1)} of this plan's step")
     if answer["numerics"]:
         formats = ", ".join(f"{g} {f}" for g, f in answer["numerics"]["formats"].items())
         screen.line(f"numerics: {formats}; {answer['numerics']['says']}", hang=10)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -54,13 +55,17 @@ class Row:
 
 @functools.cache
 def table() -> dict[tuple[str, str], Row]:
-    """Return (name, scope) -> Row of the catalogue's constants, checked."""
-    path = reader.DATA / "constants.csv"
+    """Return (name, scope) -> Row of the training constants, checked."""
+    return read(reader.DATA / "constants.csv", FIELDS)
+
+
+def read(path: Path, fields_: tuple[str, ...]) -> dict[tuple[str, str], Row]:
+    """Return (name, scope) -> Row of a file of constants; every field must have a row of the widest scope."""
     found: dict[tuple[str, str], Row] = {}
     for line, row in reader.rows(path):
         name, scope = row["name"], row["scope"]
-        if name not in FIELDS:
-            raise DataError(path.name, line, f"'{name}' is not a field of plan.columns.Constants")
+        if name not in fields_:
+            raise DataError(path.name, line, f"'{name}' is not a field of the constants of this file")
         if row["transform"] not in ("log", "logit", "fixed"):
             raise DataError(path.name, line, f"{name}: transform '{row['transform']}' is not log, logit or fixed")
         if row["source"] and row["source"] not in reader.sources():
@@ -74,7 +79,7 @@ def table() -> dict[tuple[str, str], Row]:
         found[name, scope] = Row(
             name, scope, row["transform"], prior, float(row["doubt"] or 0), row["source"], row["note"], values
         )
-    missing = [f for f in FIELDS if (f, "") not in found]
+    missing = [f for f in fields_ if (f, "") not in found]
     if missing:
         raise DataError(path.name, None, f"no widest scope for {', '.join(missing)}")
     return found

@@ -13,6 +13,7 @@ from cutline.core.errors import CutlineError, DataError, suggestions
 from cutline.facts import reader
 from cutline.facts.chips import Chip, chip
 from cutline.facts.reader import Source, claim_of, plain
+from cutline.plan.machine import network_said
 
 MOST = 100_000_000
 EXAMPLE = "write for example '2048 x A100-SXM-80GB'"
@@ -94,12 +95,12 @@ def fleet(text: str) -> Fleet:
     return joined(found, text)
 
 
-def joined(groups: list[Group], text: str, links: tuple[Link, ...] = ()) -> Fleet:
-    """Return a fleet of groups: alike ones joined, empty ones left out, others of the same part numbered."""
+def joined(groups: list[Group], text: str, links: tuple[Link, ...] = (), apart: bool = False) -> Fleet:
+    """Return a fleet of groups: alike ones joined (unless `apart`), empty ones left out, others of the same part numbered."""
     found: dict[tuple[Any, ...], Group] = {}
     for g in groups:
         facts = tuple((k, c.value) for k, c in g.chip.facts.items())
-        key = (g.chip.name, facts, g.network, g.stack, g.precision)
+        key = (g.chip.name, facts, g.network, g.stack, g.precision, len(found) if apart else 0)
         before = found[key].chips if key in found else 0
         found[key] = replace(g, chips=before + g.chips)
     kept = [g for g in found.values() if g.chips]
@@ -117,10 +118,11 @@ def joined(groups: list[Group], text: str, links: tuple[Link, ...] = ()) -> Flee
 
 
 KEYS = {
-    "node": ("node", "", "1"), "domain": ("domain", "", "1"), "link": ("link", "scale-up", ""), "host_link": ("link", "host", ""),
-    "memory": ("memory", "", ""), "power": ("power", "", ""), "rent": ("price", "rent", ""),
+    "node": ("node", "", "1", "8"), "domain": ("domain", "", "1", "8"), "link": ("link", "scale-up", "", '"200 GB/s"'),
+    "host_link": ("link", "host", "", '"32 GB/s"'), "memory": ("memory", "", "", '"64 GB"'), "power": ("power", "", "", '"400 W"'),
+    "rent": ("price", "rent", "", '"1.1 USD/h"'),
 }  # fmt: skip
-"""Keys of a group in a fleet file that stand for facts of its chip: field, item, and the unit where none is written."""
+"""Keys of a group in a fleet file that stand for facts of its chip: field, item, the unit where none is written, an example."""
 
 
 def read_fleet(path: Path) -> Fleet:
@@ -142,8 +144,11 @@ def read_fleet(path: Path) -> Fleet:
     except tomllib.TOMLDecodeError as error:
         raise DataError(path.name, None, f"not readable as TOML: {error}") from None
     _keys(path, "the file", content, ("group", "between"))
+    for table in ("group", "between"):
+        if not isinstance(content.get(table, []), list):
+            raise DataError(path.name, None, f"[{table}] must be written [[{table}]], for there may be several")
     rows = content.get("group")
-    if not isinstance(rows, list) or not rows:
+    if not rows:
         raise DataError(path.name, None, "a fleet needs at least one table [[group]] with chip and chips")
     groups = []
     for number, row in enumerate(rows, 1):
@@ -153,9 +158,15 @@ def read_fleet(path: Path) -> Fleet:
             raise
         except CutlineError as error:
             raise DataError(path.name, None, f"group {number}: {error}") from None
-    found = joined(groups, path.name)
-    known = {plain(n): g.label for g in found for n in (g.label,)}
-    links = tuple(_link(path, n, row, known) for n, row in enumerate(content.get("between", []), 1))
+    between = content.get("between", [])
+    found = joined(groups, path.name, apart=bool(between))
+    known = {plain(g.label): g.label for g in found}
+    links = tuple(_link(path, n, row, known) for n, row in enumerate(between, 1))
+    for n, link in enumerate(links):
+        if link.groups in [x.groups for x in links[:n]]:
+            raise DataError(
+                path.name, None, f"between {n + 1}: {' and '.join(sorted(link.groups))} are joined twice; say it once"
+            )
     return replace(found, links=links)
 
 
@@ -174,20 +185,28 @@ def _group(path: Path, number: int, row: dict[str, Any]) -> Group:
         if key not in row:
             raise CutlineError(f"key '{key}' is missing")
     if isinstance(row["chips"], bool) or not isinstance(row["chips"], int) or not 0 <= row["chips"] <= MOST:
-        raise CutlineError(f"chips must be a whole number of at least 0; got {row['chips']}")
+        raise CutlineError(f"chips must be a whole number of at least 0, without quotes; got {row['chips']!r}")
     for key in ("chip", "network", "stack", "precision"):
         if key in row and not isinstance(row[key], str):
             raise CutlineError(f"{key} must be text in quotes; got {row[key]}")
     part = chip(row["chip"])
     facts = dict(part.facts)
     given = Source("fleet-file", "given", f"given in {path.name}", "", "", "", "by the user")
-    for key, (field, item, unit) in KEYS.items():
+    for key, (field, item, unit, example) in KEYS.items():
         if key in row:
             text, _, printed = str(row[key]).strip().partition(" ")
-            claim = claim_of("chips", part.name, field, item, text, printed or unit, given)
+            if not (printed or unit):
+                raise CutlineError(f"{key} needs a unit, such as {example}; got {row[key]!r}")
+            try:
+                claim = claim_of("chips", part.name, field, item, text, printed or unit, given)
+            except CutlineError as error:
+                raise CutlineError(f"{key} must be such as {example}; got {row[key]!r} ({error})") from None
+            if not float(claim.value) > 0 or (key == "rent" and not printed.endswith("/h")):
+                raise CutlineError(f"{key} must be above 0, such as {example}; got {row[key]!r}")
             facts[field, item] = claim
+    network = row.get("network")
     return Group(
-        Chip(part.name, facts), row["chips"], row.get("network"), row.get("stack"),
+        Chip(part.name, facts), row["chips"], None if network is None else network_said(network, "network"), row.get("stack"),
         row["precision"].strip().casefold() if "precision" in row else None,
     )  # fmt: skip
 
@@ -199,7 +218,8 @@ def _link(path: Path, number: int, row: dict[str, Any], known: dict[str, str]) -
     names = row.get("groups", [])
     found = set()
     for name in names if isinstance(names, list) else [names]:
-        label = known.get(plain(str(name))) or known.get(plain(chip(str(name)).name))
+        spelt, number = (m[1], m[2]) if (m := re.fullmatch(r"(.*?)\s*(\(\d+\))", str(name))) else (str(name), "")
+        label = known.get(plain(str(name))) or known.get(plain(f"{chip(spelt).name} {number}"))
         if label is None:
             raise DataError(
                 path.name, None, f"{what}: no group is named '{name}'; groups are {', '.join(known.values())}"
@@ -210,7 +230,15 @@ def _link(path: Path, number: int, row: dict[str, Any], known: dict[str, str]) -
     transport = row.get("transport", "")
     if transport not in ("", *TRANSPORTS):
         raise DataError(path.name, None, f"{what}: transport must be one of {', '.join(TRANSPORTS)}; got '{transport}'")
-    return Link(frozenset(found), row.get("network"), transport)
+    network = row.get("network")
+    if network is not None and transport == "none":
+        raise DataError(path.name, None, f"{what}: transport none has no network; leave one of them out")
+    if network is not None:
+        try:
+            network_said(network, "network")
+        except CutlineError as error:
+            raise DataError(path.name, None, f"{what}: {error}") from None
+    return Link(frozenset(found), network, transport)
 
 
 TRANSPORTS = ("direct", "host", "none")

@@ -137,6 +137,13 @@ def job(
         raise CutlineError(f"money must be rent or own; got '{money}'")
     group = on if isinstance(on, Group) else only(fleet(on))
     network, precision = network or group.network, group.precision or precision
+    if (
+        precision == "bf16"
+        and ("peak", "bf16-dense") not in group.chip.facts
+        and ("peak", "fp16-dense") in group.chip.facts
+    ):
+        precision = "fp16"
+        assumed.append(f"fp16, with a scaled loss: {group.chip.name} has no bf16")
     seq, shot = _sequence(model, seq, clip, assumed)
     if clips is not None:
         if shot is None:

@@ -138,6 +138,18 @@ def power_scaled(c: Constants, own: Numbers, reference: Numbers, density: Number
     return c.replace(gemm_gain=c.gemm_gain * scale, attention_gain=attention / c.attention_fraction)
 
 
+NETWORK = re.compile(r"(?:[1-9]\d*\s*x\s*)?[1-9]\d*\s*Gb/s(?:\s+per\s+(?:chip|GPU|NPU|server|node))?")
+
+
+def network_said(text: str, what: str) -> str:
+    """Return a user's words for a network if they say a rate without doubt; `what` names them in a refusal."""
+    if not NETWORK.fullmatch(text.strip()):
+        raise CutlineError(
+            f"{what} must be whole Gb/s above 0 in one direction, such as '400 Gb/s per chip' or '8x200 Gb/s' per server; got '{text}'"
+        )
+    return text
+
+
 def network_bytes_per_s(text: str, chips_per_node: float) -> float | None:
     """Read a network rate per chip from words such as '8x200 Gb/s' or '400 Gb/s per GPU'; None if there is none.
 

@@ -411,8 +411,17 @@ def even(q: Mixed) -> Split | None:
     return _split(found)
 
 
-def given(q: Mixed, chosen: list[dict[str, float]], shares: list[int] | None, layers_: list[list[int]] | None) -> Split:
+def given(
+    q: Mixed,
+    chosen: list[dict[str, float]],
+    shares: list[int] | None,
+    layers_: list[list[int]] | None,
+    order: list[int] | None = None,
+) -> Split:
     """Return the split that a user spelled out: replicas on each group with these shares, or one pipeline with these layers.
+
+    A share that the ranks of a group do not divide takes places for a few more sequences, which stay empty. `order` is that of
+    the groups in the pipeline; as in the fleet unless given.
 
     Raises
     ------
@@ -421,8 +430,11 @@ def given(q: Mixed, chosen: list[dict[str, float]], shares: list[int] | None, la
     """
     every: list[tuple[int, ...]] = [(g,) for g in range(len(q.jobs))]
     if layers_ is not None:
-        found = given_pipeline(q.jobs, q.way, q.batch, chosen, layers_)
-        return _split([Party(tuple(range(len(q.jobs))), q.batch, found.step_s, pipeline=found)])
+        turn = order or list(range(len(q.jobs)))
+        found = given_pipeline(
+            [q.jobs[g] for g in turn], q.way, q.batch, [chosen[g] for g in turn], [layers_[g] for g in turn]
+        )
+        return _split([Party(tuple(turn), q.batch, found.step_s, pipeline=found)])
     if shares is None or sum(shares) != q.batch:
         got = "none" if shares is None else f"{sum(shares)}"
         raise CutlineError(f"the shares of the groups must sum to the batch of {q.batch} sequences; got {got}")
@@ -435,7 +447,8 @@ def given(q: Mixed, chosen: list[dict[str, float]], shares: list[int] | None, la
                 f"{q.jobs[g].group.label} has no link to the others, so replicas cannot sum their gradients"
             )
         servers = sum(q.jobs[h].group.chips / float(q.jobs[h].rates.domain) for p in others for h in p)
-        j = q.beside(g, len(every), way, servers).on(batch=share)
+        wave = max(q.jobs[g].group.chips // (c["tp"] * c["cp"] * c["pp"]), 1.0) * c["micro_batch"]
+        j = q.beside(g, len(every), way, servers).on(batch=int(math.ceil(share / wave) * wave))
         try:
             s = single(j.space, c)
         except CutlineError as error:

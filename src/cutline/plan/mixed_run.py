@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -51,7 +51,7 @@ def plan(q: Mixed, objective: str = "time", progress: Callable[[int], None] | No
             {
                 "group": name,
                 "step_s": None if p is None else p.step_s,
-                "days": None if p is None else _days(q, p.step_s),
+                "days": None if p is None else _days(q, p.step_s, p.groups),
             }
             for name, p in single.items()
         ],
@@ -73,7 +73,13 @@ def plan(q: Mixed, objective: str = "time", progress: Callable[[int], None] | No
     answer["best"] = describe(q, best)
     shown = found[1:] + _others(q, best, found)
     answer["alternatives"] = [
-        {"parties": _names(q, s), "how": how(s), "step_s": s.step_s, "days": _days(q, s.step_s), "bubble": bubble(s)}
+        {
+            "parties": _names(q, s),
+            "how": how(s),
+            "step_s": s.step_s,
+            "days": _days(q, s.step_s, _working(s)),
+            "bubble": bubble(s),
+        }
         for s in sorted(shown, key=lambda s: s.step_s)
     ]
     answer["link_cost"] = 1.0 - endless(q, best) / best.step_s
@@ -83,10 +89,14 @@ def plan(q: Mixed, objective: str = "time", progress: Callable[[int], None] | No
 
 
 def estimate(
-    q: Mixed, chosen: list[dict[str, float]], shares: list[int] | None, layers_: list[list[int]] | None
+    q: Mixed,
+    chosen: list[dict[str, float]],
+    shares: list[int] | None,
+    layers_: list[list[int]] | None,
+    order: list[int] | None = None,
 ) -> dict[str, Any]:
     """Estimate one plan that the user spelled out; the answer has the keys of `plan` that one plan has."""
-    split = given(q, chosen, shares, layers_)
+    split = given(q, chosen, shares, layers_, order)
     best = describe(q, split)
     limit = USABLE
     best["fits"] = all(r["memory_bytes"] <= limit * r["memory_limit_bytes"] for r in best["roles"])
@@ -140,18 +150,35 @@ def _names(q: Mixed, s: Split) -> list[list[str]]:
     return [[q.jobs[g].group.label for g in p.groups] for p in s.parties]
 
 
-def _days(q: Mixed, step_s: float) -> float | None:
-    """Return the days of the whole run, failures and checkpoints counted."""
+def _chips(q: Mixed, groups: Iterable[int]) -> int:
+    return sum(q.jobs[g].group.chips for g in groups)
+
+
+def _working(s: Split) -> list[int]:
+    """Return the groups that have work."""
+    return [g for p in s.parties for g in p.groups]
+
+
+def _days(q: Mixed, step_s: float, groups: Iterable[int] | None = None) -> float | None:
+    """Return the days of the whole run, with failures of the chips that work and with checkpoints."""
     tokens = q.jobs[0].tokens
     if tokens is None:
         return None
-    return tokens / (q.batch * q.jobs[0].seq) * step_s / goodput(q.fleet.chips) / DAY
+    chips = q.fleet.chips if groups is None else _chips(q, groups)
+    return tokens / (q.batch * q.jobs[0].seq) * step_s / goodput(chips) / DAY
+
+
+def _ends(q: Mixed, s: Split) -> tuple[float, float]:
+    """Return the ends of the 90 % interval over the step: parties err on their own, and the step ends with the last of them."""
+    widths = [max(half_width(q.jobs[g]) for g in p.groups) for p in s.parties]
+    low = max(p.step_s * math.exp(-w) for p, w in zip(s.parties, widths, strict=True))
+    high = max(p.step_s * math.exp(w) for p, w in zip(s.parties, widths, strict=True))
+    return low / s.step_s, high / s.step_s
 
 
 def describe(q: Mixed, s: Split) -> dict[str, Any]:
     """Return a split in plain numbers: the whole run, its parties, and the role of every group."""
-    width = max(half_width(q.jobs[g]) for p in s.parties for g in p.groups)
-    low, high = math.exp(-width), math.exp(width)
+    low, high = _ends(q, s)
     roles = [row for p in s.parties for row in _roles(q, p, s)]
     used = {row["group"] for row in roles}
     idle = [j.group.label for j in q.jobs if j.group.label not in used]
@@ -173,10 +200,10 @@ def describe(q: Mixed, s: Split) -> dict[str, Any]:
         ],
         "roles": roles,
     }  # fmt: skip
-    days = _days(q, s.step_s)
+    days = _days(q, s.step_s, _working(s))
     if days is not None:
         out["days"], out["days_low"], out["days_high"] = days, days * low, days * high
-        out["goodput"] = goodput(q.fleet.chips)
+        out["goodput"] = goodput(_chips(q, _working(s)))
         seconds = days * DAY
         out["chip_hours"] = seconds * q.fleet.chips / 3600.0
         watts = [_watts(q, g, roles) * j.group.chips for g, j in enumerate(q.jobs)]
@@ -374,7 +401,9 @@ def why(q: Mixed, s: Split, answer: dict[str, Any]) -> list[str]:
             f"{100 * piped[0]['bubble']:.0f} % of the step for its ends"
         )
     if answer["best"]["idle"]:
-        said.append(f"{' and '.join(answer['best']['idle'])} is left idle: no split with it is faster")
+        joined = any(link["bytes_per_s"] for link in answer["links"])
+        cause = "no split with it is faster" if joined else "no link joins the groups"
+        said.append(f"{' and '.join(answer['best']['idle'])} is left idle: {cause}")
     return said
 
 
