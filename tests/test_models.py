@@ -14,11 +14,18 @@ from cutline.facts.models import Model, model, parameters
 
 CLOSE = 0.01
 ROUNDED = {
+    "afm-4.5b": (0.027, "the name rounds 4.62 billion down"),
+    "codestral-22b": (0.012, "the name rounds 22.2 billion"),
     "cogvideox-5b": (0.111, "published by name only; of the adaLN, 0.8 billion, nobody printed the shape"),
     "deepseek-7b": (0.014, "the name rounds 6.9 billion"),
     "falcon-40b": (0.034, "the name rounds 41.3 billion"),
     "falcon-7b": (0.012, "the name rounds 6.9 billion"),
+    "falcon3-7b": (0.066, "the name rounds 7.46 billion down"),
     "flux-1-dev": (0.014, "published as 12 billion; embeddings and the last layer are not counted"),
+    "gemma-3n-e2b": (0.185, "the published number counts vision and audio towers"),
+    "gemma-3n-e4b": (0.146, "the published number counts vision and audio towers"),
+    "gemma-4-e2b": (0.093, "the published number counts vision and audio towers"),
+    "gemma-4-e4b": (0.068, "the published number counts vision and audio towers"),
     "glm-130b": (0.011, "the name rounds 128.7 billion"),
     "gpt3-1.3b": (0.013, "the paper prints two digits"),
     "gpt3-13b": (0.012, "the paper prints two digits, and a width of 5140 that 40 heads of 128 do not make"),
@@ -27,21 +34,29 @@ ROUNDED = {
     "hunyuanvideo-13b": (0.042, "published as over 13 billion; embeddings and the text refiner are not counted"),
     "kimi-k2": (0.014, "the paper says 1.04 trillion; the shape in config.json makes 1.026"),
     "kimi-linear-48b-a3b": (0.024, "the name rounds 49.1 billion down"),
+    "lfm2-1.2b": (0.025, "the name rounds 1.17 billion"),
+    "lfm2-350m": (0.013, "the name rounds 354 million"),
+    "lfm2-700m": (0.061, "the name rounds 742 million down"),
+    "lfm2.5-8b-a1b": (0.021, "reports repeat the number of LFM2-8B-A1B, whose table has half the rows"),
     "llama-4-scout": (0.012, "the card counts the vision tower"),
     "megatron-1.7b": (0.029, "the paper prints two digits of 1.65"),
     "megatron-2b": (0.027, "the README prints two digits of 1.745"),
-    "megatron-32b": (0.017, "the README prints two digits"),
     "megatron-3.6b": (0.011, "the paper prints two digits"),
+    "megatron-32b": (0.017, "the README prints two digits"),
+    "olmo-2-1b": (0.485, "the name counts neither embedding nor head"),
     "open-sora-2-11b": (0.077, "published by name only; the shape is that of Flux, which calls itself 12 billion"),
     "opt-1.3b": (0.013, "the paper prints two digits"),
     "opt-13b": (0.012, "the paper prints two digits"),
     "pythia-12b": (0.013, "the name rounds 11.8 billion"),
     "qwen3-1.7b": (0.013, "the card prints two digits"),
+    "qwen3.5-0.8b": (0.060, "the name rounds 0.75 billion up, or counts the vision tower"),
+    "qwen3.5-4b": (0.052, "the name rounds 4.2 billion down"),
     "sora-class": (0.034, "a what-if: nobody published a number, the guess is rounded"),
 }
 """Models whose published number is rounded more coarsely than 1 per cent -> how far off it is, and why."""
 
 ROUNDED_ACTIVE = {
+    "glm-4.7-flash": (1.09, "the name rounds 3.26 billion, which leaves out embedding and head"),
     "qwen3-next-80b-a3b": (1.09, "the name rounds 3.25 billion, which leaves out embedding and head"),
 }
 """Models whose published active number is rounded more coarsely than 3 per cent -> factor, and why."""
