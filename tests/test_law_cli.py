@@ -184,7 +184,7 @@ def test_rules_name_every_act_and_the_reforms(cli):
         (["rule", "H20", "--to", "CN", "--designer", "me"], "designer must be one of approved, authorised, other; got 'me'"),
         (["rules", "--kind", "decree"], "--kind must be one of"),
         (["design", "--to", "CN", "--for", "llama-3-8b"], "--for must be 'train MODEL' or 'decode MODEL'; got 'llama-3-8b'"),
-        (["design", "--to", "CN", "--for", "train llama-3-8b", "--like", "RTX-4090"], "memory of RTX-4090 is not known; a design needs one of"),
+        (["design", "--to", "CN", "--for", "train llama-3-8b", "--like", "RTX-4090"], "memory of RTX-4090 is GDDR6X; a design needs one of"),
         (["design", "--to", "CN", "--for", "train llama-3-8b", "--dies", "0"], "--dies must be above 0"),
     ],
     ids=lambda v: " ".join(v[-2:]) if isinstance(v, list) else None,

@@ -218,8 +218,8 @@ def _link(path: Path, number: int, row: dict[str, Any], known: dict[str, str]) -
     names = row.get("groups", [])
     found = set()
     for name in names if isinstance(names, list) else [names]:
-        spelt, number = (m[1], m[2]) if (m := re.fullmatch(r"(.*?)\s*(\(\d+\))", str(name))) else (str(name), "")
-        label = known.get(plain(str(name))) or known.get(plain(f"{chip(spelt).name} {number}"))
+        spelt, nth = (m[1], m[2]) if (m := re.fullmatch(r"(.*?)\s*(\(\d+\))", str(name))) else (str(name), "")
+        label = known.get(plain(str(name))) or known.get(plain(f"{chip(spelt).name} {nth}"))
         if label is None:
             raise DataError(
                 path.name, None, f"{what}: no group is named '{name}'; groups are {', '.join(known.values())}"

@@ -136,14 +136,7 @@ def job(
     if money not in ("rent", "own"):
         raise CutlineError(f"money must be rent or own; got '{money}'")
     group = on if isinstance(on, Group) else only(fleet(on))
-    network, precision = network or group.network, group.precision or precision
-    if (
-        precision == "bf16"
-        and ("peak", "bf16-dense") not in group.chip.facts
-        and ("peak", "fp16-dense") in group.chip.facts
-    ):
-        precision = "fp16"
-        assumed.append(f"fp16, with a scaled loss: {group.chip.name} has no bf16")
+    network, precision = network or group.network, _format(group, precision, assumed)
     seq, shot = _sequence(model, seq, clip, assumed)
     if clips is not None:
         if shot is None:
@@ -170,6 +163,16 @@ def job(
         model, group, tokens, seq, global_batch, precision, stack, shape, rates, constants, framework_of(stack, framework),
         assumed, bool(changes), money, residual, shot,
     )  # fmt: skip
+
+
+def _format(group: Group, precision: str, assumed: list[str]) -> str:
+    """Return the recipe that a group runs: as it says, else as asked; fp16 where its chips have no bf16."""
+    wanted = group.precision or precision
+    peaks = {item for field, item in group.chip.facts if field == "peak"}
+    if wanted == "bf16" and "bf16-dense" not in peaks and "fp16-dense" in peaks:
+        assumed.append(f"fp16, with a scaled loss: {group.chip.name} has no bf16")
+        return "fp16"
+    return wanted
 
 
 def _stack(stack: Stack | None, group: Group, gradients: str | None, precision: str, assumed: list[str]) -> Stack:
