@@ -113,6 +113,35 @@ def mixed_fleets() -> dict[str, float]:
     }  # fmt: skip
 
 
+def serving() -> dict[str, float]:
+    """Return how long searches of serving plans take, one estimate alone, and the replay of a server."""
+    from cutline.plan.fleet import fleet
+    from cutline.serve import ask, replay, run, search
+    from cutline.serve.closed import closed
+    from cutline.serve.columns import Load
+
+    def planned(on: str) -> tuple[float, Any]:
+        q = ask.question(
+            model("deepseek-v3"), fleet(on), input_tokens=4096, output_tokens=1024, ttft_s=5.0, tpot_s=0.05
+        )
+        return cpu_s(lambda: run.serve(q), 2)
+
+    small, _ = planned("64 x H800")
+    large, found = planned("1024 x H800")
+    q = ask.question(model("deepseek-v3"), fleet("16 x H20"), input_tokens=4096, output_tokens=1024)
+    side, lay = q.sides[0], search.layouts(q, q.sides[0])[[0]]
+    one, _ = cpu_s(
+        lambda: closed(Load(8.0, 4096.0, 1024.0), q.body, side.columns, lay, side.rates, side.constants, side.memory)
+    )
+    replayed, _ = cpu_s(
+        lambda: replay.simulate(lambda n, c, p: 0.02 + 1e-4 * n + 1e-8 * c + 5e-5 * p, input_tokens=1024, output_tokens=512, requests=2000, concurrency=64, budget=8192)
+    )  # fmt: skip
+    return {
+        "serving_64_chips_cpu_s": small, "serving_1024_chips_cpu_s": large, "serving_1024_chips_candidates": found["searched"],
+        "serving_one_estimate_cpu_s": one, "serving_replay_2000_requests_cpu_s": replayed,
+    }  # fmt: skip
+
+
 def measure() -> dict[str, float]:
     """Return all figures."""
     out: dict[str, float] = {}
@@ -140,6 +169,7 @@ def measure() -> dict[str, float]:
     out["ratio_to_row_by_row"] = (one_by_one / len(sample)) / (at_once / len(table))
     out |= law()
     out |= mixed_fleets()
+    out |= serving()
     out["load_all_tables_cpu_s"], _ = cpu_s(load_tables)
     out["help_s"] = command_s("--help")
     out["plan_demo_s"] = command_s("plan", DEMO[0], "--on", DEMO[1], "--tokens", "1.4T")

@@ -23,6 +23,7 @@ BELOW = {
     "physics": {"core"},
     "law": {"core", "facts"},
     "plan": {"core", "facts", "physics", "law"},
+    "serve": {"core", "facts", "physics", "plan"},
     "formats": {"core", "facts"},
 }
 """Room -> rooms that it may import. Rooms that are not listed are faces: they import what they like, and no room
@@ -76,6 +77,7 @@ THIRD = {
     "physics": {"numpy"},
     "law": {"numpy"},
     "plan": {"numpy", "scipy"},
+    "serve": {"numpy", "scipy"},
     "formats": set(),
 }
 

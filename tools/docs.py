@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 import docs_rules
+import docs_serving
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "examples"))
@@ -315,7 +316,7 @@ def catalogue_table() -> str:
 def commands_table() -> str:
     """Return the help of every command."""
     names = (
-        "", "plan", "estimate", "rule", "rules", "line", "design", "chips", "chip", "models", "model", "accuracy", "calibrate",
+        "", "plan", "estimate", "serve", "run", "rule", "rules", "line", "design", "chips", "chip", "models", "model", "accuracy", "calibrate",
     )  # fmt: skip
     return "\n\n".join(
         f"```console\n$ cutline {n + ' ' if n else ''}--help\n{run(['cutline', *([n] if n else []), '--help'])}```"
@@ -330,20 +331,24 @@ def published_mixed_table() -> str:
     return published_mixed.table()
 
 
-TABLES: dict[str, Callable[[], str]] = {
-    "accuracy": accuracy_table,
-    "misses": misses_table,
-    "skipped": skipped_table,
-    "picked": picked_table,
-    "rank": rank_table,
-    "memory": memory_table,
-    "peers": peers_table,
-    "constants": constants_table,
-    "catalogue": catalogue_table,
-    "commands": commands_table,
-    "published_mixed": published_mixed_table,
-} | docs_rules.TABLES
-NEEDS_OUTSIDE = {"accuracy", "misses", "skipped", "picked", "rank"}
+TABLES: dict[str, Callable[[], str]] = (
+    {
+        "accuracy": accuracy_table,
+        "misses": misses_table,
+        "skipped": skipped_table,
+        "picked": picked_table,
+        "rank": rank_table,
+        "memory": memory_table,
+        "peers": peers_table,
+        "constants": constants_table,
+        "catalogue": catalogue_table,
+        "commands": commands_table,
+        "published_mixed": published_mixed_table,
+    }
+    | docs_rules.TABLES
+    | docs_serving.TABLES
+)
+NEEDS_OUTSIDE = {"accuracy", "misses", "skipped", "picked", "rank"} | docs_serving.NEEDS_OUTSIDE
 
 
 def run(words: list[str]) -> str:
@@ -351,7 +356,7 @@ def run(words: list[str]) -> str:
     done = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True, cwd=ROOT)
     text = done.stdout + done.stderr
     return (
-        "\n".join(line.rstrip() for line in re.sub(r"in [\d.]+ s\b", "in ... s", text).strip("\n").split("\n")) + "\n"
+        "\n".join(line.rstrip() for line in re.sub(r"\bin [\d.]+ s\b", "in ... s", text).strip("\n").split("\n")) + "\n"
     )
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cutline.cli import catalogue, measuring, planning, ruling
+from cutline.cli import catalogue, measuring, planning, ruling, serving
 
 app = typer.Typer(
     name="cutline",
@@ -17,6 +17,8 @@ app = typer.Typer(
 )
 app.command()(planning.plan)
 app.command()(planning.estimate)
+app.command()(serving.serve)
+app.command()(serving.run)
 app.command()(catalogue.chips)
 app.command()(catalogue.chip)
 app.command()(catalogue.models)
@@ -43,7 +45,7 @@ def cutline(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
     ] = False,
 ) -> None:
-    """AI under chip limits: what the law of a day allows, and what a run takes, every input with its source.
+    """AI under chip limits: what the law of a day allows, what a run takes and what a fleet serves, every input with its source.
 
     Start with: cutline plan llama-65b --on "2048 x A100-SXM-80GB" --tokens 1.4T
     or with:    cutline rule H20 --to CN --on 2025-05-01

@@ -25,6 +25,9 @@ def accuracy(
         str | None,
         typer.Option(help="Fit five factors on N rows of each group, score the others.", metavar="N"),
     ] = None,
+    kind: Annotated[
+        str, typer.Option(help="What was measured: training steps, or inference (serving and local).", metavar="NAME")
+    ] = "training",
     stack: Annotated[str | None, typer.Option(help="Score with a file of `cutline calibrate`.", metavar="FILE")] = None,
     rows: Annotated[bool, typer.Option("--rows", help="Print every row.")] = False,
     json: Json = False,
@@ -37,6 +40,9 @@ def accuracy(
     from cutline.plan import accuracy
 
     fitted = inputs.whole(calibrate, "--calibrate", 1000) if calibrate is not None else 0
+    if inputs.one_of(kind, "--kind", ("training", "inference")) == "inference":
+        _inference(measurements, fitted, stack, rows, json)
+        return
     chosen = inputs.stack_named(stack)
     if chosen.about is None and stack is not None:
         raise CutlineError(
@@ -54,6 +60,21 @@ def accuracy(
     from cutline.cli import show_accuracy
 
     show_accuracy.accuracy(answer, rows, chosen.about)
+
+
+def _inference(measurements: Path | None, fitted: int, stack: str | None, rows: bool, json: bool) -> None:
+    """Score measured serving and print the answer."""
+    from cutline.cli import screen, show_accuracy
+    from cutline.serve import accuracy
+
+    if stack is not None:
+        raise CutlineError(f"--stack is of training steps; leave it out with --kind inference; got '{stack}'")
+    with screen.progress("scoring") as tick:
+        answer = accuracy.score(measurements, fitted, tick)
+    if json:
+        screen.print_json(answer)
+    else:
+        show_accuracy.inference(answer, rows, fitted)
 
 
 def calibrate(

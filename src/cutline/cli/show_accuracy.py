@@ -43,6 +43,39 @@ def accuracy(answer: Answer, every_row: bool, stack: Answer | None) -> None:
     screen.line(words.version(), "dim")
 
 
+def inference(answer: Answer, every_row: bool, fitted: int) -> None:
+    """Print the answer of `cutline accuracy --kind inference`."""
+    rows = answer["rows"]
+    screen.line()
+    if not rows:
+        screen.line("Nothing was scored: every row was skipped.", "bold")
+    else:
+        good = [r for r in rows if not r["fault"]]
+        inside = sum(r["low"] <= r["measured"] <= r["high"] for r in good) / max(len(good), 1)
+        screen.line(
+            f"{percent(answer['answered'], 1)} of the rows answered; {words.counted(len(good), 'row')} scored, {percent(inside)} of them inside the "
+            f"90 % interval; {len(rows) - len(good):,} predicted and not scored, for they cannot be what they state",
+            "bold",
+        )
+        screen.line()
+        _summary(answer["summary"])
+    screen.line()
+    terms = "bias: median of predicted over measured less 1; p90: 90th percentile of the error"
+    if fitted:
+        screen.line(
+            f"calibrated: {words.counted(fitted, 'row')} of each source, engine and chip were seen, and are not scored; {terms}",
+            hang=2,
+        )
+    else:
+        screen.line(f"blind: each source predicted with constants fitted without it; {terms}", hang=2)
+    if every_row:
+        screen.line()
+        _rows(rows)
+    screen.line()
+    _skipped(answer["skipped"])
+    screen.line(words.version(), "dim")
+
+
 def _summary(summary: list[Answer]) -> None:
     table = [
         [

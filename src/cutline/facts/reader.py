@@ -251,9 +251,13 @@ class Table:
     def __len__(self) -> int:
         return len(self.facts)
 
+    def known(self, name: str) -> str | None:
+        """Return the catalogue's spelling of `name`, or None."""
+        return self.alias.get(name.strip().casefold()) or self.loose.get(plain(name))
+
     def resolve(self, name: str) -> str:
         """Return the catalogue's spelling of `name`, or raise UnknownName with what comes close."""
-        found = self.alias.get(name.strip().casefold()) or self.loose.get(plain(name))
+        found = self.known(name)
         if found is None:
             raise UnknownName(self.what, name, self.facts, f"`cutline {self.what}s`", self.alias)
         return found
@@ -291,3 +295,10 @@ def evidence(name: str, item: str) -> Claim:
     claim = table("evidence").best(name, "value", item)
     assert claim is not None  # a data test lists every pair that the code asks for
     return claim
+
+
+@functools.cache
+def evidences(name: str) -> dict[str, Claim]:
+    """Return item -> best claim of all evidence of a name; empty if there is none."""
+    found = table("evidence").facts.get(name, {})
+    return {item: claims[0] for (_, item), claims in found.items()}

@@ -9,6 +9,7 @@ import numpy as np
 
 from cutline.core.numerics import Array
 from cutline.facts import reader
+from cutline.facts.chips import Chip
 from cutline.facts.reader import Claim, evidence
 from cutline.physics import power
 from cutline.plan.columns import Estimate
@@ -37,23 +38,23 @@ def goodput(chips: int) -> float:
 
 def power_w(j: Job, e: Estimate) -> Array:
     """Return the mean power of one chip with its share of the server and the site. [W]"""
-    return busy_power_w(j, (e.compute_part_s + 0.5 * (e.tp_part_s + e.dp_part_s + e.fsdp_part_s)) / e.step_s)
+    return busy_power_w(j.group.chip, (e.compute_part_s + 0.5 * (e.tp_part_s + e.dp_part_s + e.fsdp_part_s)) / e.step_s)
 
 
-def busy_power_w(j: Job, busy: Array | float) -> Array:
+def busy_power_w(part: Chip, busy: Array | float) -> Array:
     """Return the mean power of one chip that computes this share of the time, with its share of server and site. [W]"""
-    limit = j.group.chip.get("power", default=math.nan)
+    limit = part.get("power", default=math.nan)
     share = evidence("training_power_fraction", "A100-SXM-40GB gemm").value
     chip_w = power.draw_w(limit, IDLE_SHARE * limit, np.clip(busy, 0.0, 1.0), share)
     return np.asarray(chip_w * (1.0 + HOST_SHARE) * evidence("pue", "aws").value)
 
 
-def _latest(j: Job, item: str) -> Claim | None:
+def _latest(part: Chip, item: str) -> Claim | None:
     """Return what the user says; else the middle claim of the latest year that has any: prices age, so dates count before tiers."""
-    own = j.group.chip.facts.get(("price", item))
+    own = part.facts.get(("price", item))
     if own is not None and own.source.tier == "given":
         return own
-    claims = reader.table("chips").facts.get(j.group.chip.name, {}).get(("price", item), [])
+    claims = reader.table("chips").facts.get(part.name, {}).get(("price", item), [])
     year = max((c.date[:4] for c in claims), default="")
     latest = sorted((c for c in claims if c.date[:4] == year), key=lambda c: float(c.value))
     return latest[(len(latest) - 1) // 2] if latest else None
@@ -74,12 +75,17 @@ class Price(NamedTuple):
 
 
 def prices(j: Job) -> Price:
-    """Return the price on the basis that the job asks for, `rent` or `own`; on the other where only that is known."""
-    rent, buy = _latest(j, "rent"), _latest(j, "buy")
-    if buy is not None and (j.money == "own" or rent is None):
+    """Return the price of a job's chips on the basis that it asks for."""
+    return price_of(j.group.chip, j.money)
+
+
+def price_of(part: Chip, money: str) -> Price:
+    """Return the price of a part on a basis, `rent` or `own`; on the other where only that is known."""
+    rent, buy = _latest(part, "rent"), _latest(part, "buy")
+    if buy is not None and (money == "own" or rent is None):
         years, energy = evidence("amortisation_years", "amazon"), evidence("electricity_price", "us industrial")
         per_s = float(buy.value) * (1 + SERVER_SHARE) / (years.value * 365 * DAY)
-        lead = "no rent is known; " if j.money == "rent" else ""
+        lead = "no rent is known; " if money == "rent" else ""
         words = (
             f"{lead}owned: bought at {buy.printed} ({buy.date}, {buy.source.title}), half as much again for the server, "
             f"over {years.value:g} years, plus energy at {energy.printed}"

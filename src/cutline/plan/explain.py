@@ -138,9 +138,10 @@ def saved(j: Job, best: dict[str, Any], ask: dict[str, Any]) -> dict[str, Any] |
     return out
 
 
-def sampling(j: Job) -> dict[str, Any]:
+def sampling(j: Job, counts: list[int] | None = None) -> dict[str, Any]:
     """Return how long one chip, and one server, takes to draw a clip: forward passes alone, weights whole on every chip.
 
+    `counts` names other numbers of chips.
     A server splits the sequence by all-to-all (Ulysses) as far as heads allow. The autoencoder, and the text encoder's one
     pass, are left out; published times hold them.
     """
@@ -151,7 +152,7 @@ def sampling(j: Job) -> dict[str, Any]:
     out: dict[str, Any] = {"steps": m.sampling_steps, "passes_per_step": 1 + int(m.guidance), "ways": []}
     node = int(j.group.chip.get("node", default=8.0))
     most = max(d for d in divisors(m.heads) if d <= node)
-    for chips in dict.fromkeys((1, most)):
+    for chips in counts or dict.fromkeys((1, most)):
         n = np.ones(1)
         s = Strategy(
             tp=n, cp=chips * n, pp=n, vpp=n, dp=n, micro_batch=n, micro_batches=n, zero=0 * n, shard=n, sequence_parallel=0 * n,

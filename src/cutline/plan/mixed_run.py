@@ -223,7 +223,7 @@ def describe(q: Mixed, s: Split) -> dict[str, Any]:
 def _watts(q: Mixed, g: int, roles: list[dict[str, Any]]) -> float:
     """Return the mean power of one chip of a group with its share of server and site. [W]"""
     busy = next((row["compute_share"] for row in roles if row["group"] == q.jobs[g].group.label), 0.0)
-    return float(busy_power_w(q.jobs[g], busy))
+    return float(busy_power_w(q.jobs[g].group.chip, busy))
 
 
 def _parts(p: Party) -> dict[str, float]:
