@@ -231,7 +231,8 @@ def test_memory_can_be_read_in_a_plausible_time(chips):
         size, rate = value(chips, name, "memory"), value(chips, name, "memory_rate")
         if size and rate and value(chips, name, "segment") == "datacentre":
             low = 1e-6 if size < 2e9 else 0.005  # on-chip SRAM against HBM, GDDR and LPDDR
-            assert low < size / rate < 1.0, f"{name}: {size / rate:.4f} s"
+            most = 4.0 if (value(chips, name, "memory_type") or "").startswith("DDR") else 1.0  # modules of a processor
+            assert low < size / rate < most, f"{name}: {size / rate:.4f} s"
 
 
 def test_intensity_is_in_range(chips):
