@@ -278,7 +278,10 @@ def test_the_front_falls():
 
 @pytest.mark.parametrize("objective", ask.OBJECTIVES)
 def test_objectives_do_what_they_say(objective):
-    answers = {o: run.serve(asked("qwen3-32b", "16 x H20", objective=o))["best"] for o in (objective, "throughput")}
+    load = {"rate": 1.0} if objective == "chips" else {}
+    answers = {
+        o: run.serve(asked("qwen3-32b", "16 x H20", objective=o, **load))["best"] for o in (objective, "throughput")
+    }
     mine, other = answers[objective], answers["throughput"]
     if objective == "speed":
         assert mine["tpot_s"]["p50"] <= other["tpot_s"]["p50"]
@@ -441,3 +444,93 @@ def test_side_of_another_launch_is_slower():
     )
     assert b > 3 * a
     assert math.isfinite(a) and replace(q, tpot_s=1.0).tpot_s == 1.0
+
+
+# what a first user tried
+
+
+def test_clients_give_as_many_in_flight_as_they_are():
+    for n in (1.0, 16.0, 64.0):
+        best = run.serve(asked("qwen3-32b", "32 x A800-SXM-80GB", concurrency=n))["best"]
+        stay = best["ttft_s"]["p50"] + 255 * best["tpot_s"]["p50"]
+        assert best["requests_per_s"] * stay == pytest.approx(n, rel=0.2), n
+
+
+def test_a_larger_fleet_never_needs_more_chips_for_a_rate():
+    used = [
+        run.serve(
+            asked(
+                "qwen3-32b",
+                f"{n} x A800-SXM-80GB",
+                input_tokens=2048,
+                output_tokens=512,
+                rate=8.0,
+                ttft_s=2.0,
+                tpot_s=0.05,
+            )
+        )["best"]["chips"]
+        for n in (15, 16, 32, 64)
+    ]
+    assert used == sorted(used, reverse=True)
+    assert run.serve(asked("qwen3-32b", "64 x A800-SXM-80GB", rate=0.05))["best"]["chips"] == 1
+
+
+@pytest.mark.parametrize("limit", [0.7, 0.5, 0.3, 0.15, 0.12, 0.1])
+def test_every_limit_that_can_be_kept_is_kept(limit):
+    assert (
+        run.serve(asked("llama-3.1-8b", "8 x H100", input_tokens=2048, output_tokens=1, ttft_s=limit))["best"]
+        is not None
+    )
+
+
+def test_little_work_draws_little_power():
+    watts = []
+    for rate in (0.01, 1.0):
+        best = run.serve(asked("qwen3-32b", "1 x A800-SXM-80GB", rate=rate))["best"]
+        watts.append(best["energy_j_per_token"] * best["tokens_per_s"])
+    assert watts[0] < 0.5 * watts[1]
+
+
+def test_chips_that_are_left_over_serve_too():
+    best = run.serve(asked("llama-3.1-70b", "14 x H100", input_tokens=2048, output_tokens=512))["best"]
+    assert best["chips"] > 8 and len(best["configuration"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("on", "options", "says"),
+    [
+        ("8 x H800-SXM-80GB", {"objective": "cost"}, "no price of H800"),
+        ("8 x H20", {"objective": "chips"}, "say rate or concurrency"),
+        ("8 x H20", {"acceptance": 0.5}, "acceptance is of drafts"),
+        ("8 x H20", {"engine": "mindie"}, "does not run on"),
+        ("8 x MI300X", {"engine": "trtllm"}, "does not run on"),
+        ("8 x H20", {"money": "foo"}, "money must be rent or own"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(on, options, says):
+    with pytest.raises(CutlineError, match=says):
+        run.serve(asked("llama-3.1-8b", on, **options))
+
+
+@pytest.mark.parametrize(
+    ("on", "unit", "says"),
+    [
+        ("RTX 4090", "npu", "no NPU"),
+        ("RTX 4090", "cpu", "without a CPU"),
+        ("EPYC 9654", "gpu", "is a processor"),
+        ("HBM3", None, "no machine"),
+        ("100000 x RTX 4090", None, "between 1 and 64"),
+        ("M3 Max 0GB", None, "no memory"),
+        ("M3 Max 9999GB", None, "no memory"),
+    ],
+)
+def test_machines_that_are_none_are_refused(on, unit, says):
+    with pytest.raises(CutlineError, match=says):
+        local_run.run(model("llama-3.1-8b"), on, unit=unit)
+
+
+def test_cards_in_a_row_take_turns_with_the_power():
+    one, four = (
+        local_run.run(model("llama-3.1-8b"), f"{n} x RTX 4090", "f16", 4096)["energy_j_per_token"] for n in (1, 4)
+    )
+    assert one < four < 2.5 * one

@@ -75,6 +75,12 @@ def test_a_row_that_cannot_be_read_is_skipped_with_its_reason(change, says):
         express.express(ROW | change, 2)
 
 
+def test_numbers_are_read_whole():
+    assert express.express(ROW | {"value": "1,000"}, 2).measured == 1000.0
+    assert express.express(ROW | {"value": "1e1"}, 2).measured == 10.0
+    assert express.express(ROW | {"value": ".5"}, 2).measured == 0.5
+
+
 def test_faults_are_found_without_a_prediction():
     twice = [express.express(ROW, 2), express.express(ROW, 3)]
     faults.mark(twice)

@@ -86,7 +86,24 @@ def serve(
 
     fleet, shape = inputs.fleet(on), inputs.model_named(model)
     if shape.kind == "dit" or clip is not None:
-        drawn = clips.draw(shape, fleet, clip, money)
+        said = {
+            "--rate": rate,
+            "--concurrency": concurrency,
+            "--ttft": ttft,
+            "--tpot": tpot,
+            "--weights": weights,
+            "--cache": cache,
+        }
+        said |= {
+            "--engine": engine,
+            "--launch": launch,
+            "--acceptance": acceptance,
+            "--drafts": drafts if drafts != "0" else None,
+        }
+        for option, value in (said | {"--cached": cached if cached != "0" else None}).items():
+            if value is not None:
+                raise CutlineError(f"{option} is of language models; leave it out with --clip")
+        drawn = clips.draw(shape, fleet, clip, inputs.one_of(money, "--money", ("rent", "own")))
         screen.print_json(drawn) if json else show_serving.clips(drawn, sources)
         return
     with screen.progress("searching") as tick:
@@ -134,7 +151,7 @@ def run(
 
     answer = local_run.run(
         inputs.model_named(model), on, _word(quant), inputs.whole(context, "--context", 1e8), inputs.whole(prompt, "--prompt", 1e8), _word(unit),
-        cache.strip().casefold(),
+        inputs.one_of(cache, "--cache", ("f16", "q8_0", "q4_0")),
     )  # fmt: skip
     if json:
         screen.print_json(answer)

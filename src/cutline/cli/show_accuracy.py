@@ -123,7 +123,12 @@ def _rows(rows: list[Answer]) -> None:
     table = [
         [
             r["id"],
-            r["metric"].replace("_per_s_per_chip", "/s/chip").replace("_per_chip", "/chip"),
+            r["metric"]
+            .replace("_per_s_per_chip", "/s/chip")
+            .replace("_per_chip", "/chip")
+            .replace("total_output", "out")
+            .replace("_tok_s", " tok/s")
+            .replace("_ms", " ms"),
             digits(r["predicted"]),
             f"{digits(r['low'])} to {digits(r['high'])}",
             digits(r["measured"]),

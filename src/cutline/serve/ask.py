@@ -114,6 +114,12 @@ def question(
         raise CutlineError(
             f"{model.name} draws clips; ask `cutline serve {model.name} --clip 81x720x1280`, without lengths"
         )
+    if objective == "chips" and rate is None and concurrency is None:
+        raise CutlineError("objective chips is the fewest for a load; say rate or concurrency")
+    if money not in ("rent", "own"):
+        raise CutlineError(f"money must be rent or own; got '{money}'")
+    if acceptance is not None and not drafts:
+        raise CutlineError("acceptance is of drafts; say how many with drafts")
     right = 0.0
     if drafts:
         right = 0.85 if acceptance is None else acceptance
@@ -163,6 +169,9 @@ def _engine(part: Chip, name: str | None) -> Kind:
     if name is not None:
         if name not in ENGINES:
             raise CutlineError(f"engine must be one of {', '.join(ENGINES)}; got '{name}'")
+        ascend = part.text("family").startswith("ascend")
+        if (name in ("vllm-ascend", "mindie") and not ascend) or (name == "trtllm" and part.text("maker") != "NVIDIA"):
+            raise CutlineError(f"engine {name} does not run on {part.name}")
         return ENGINES[name]
     return ENGINES["vllm-ascend" if part.text("family").startswith("ascend") else "vllm"]
 

@@ -61,15 +61,14 @@ def draw(model: Model, fleet: Fleet, clip: str | None, money: str = "rent") -> d
         "model": model.name, "chip": part.name, "chips": n, "clip": list(j.clip), "tokens": tokens, "steps": found["steps"],
         "passes_per_step": found["passes_per_step"], "memory_limit_bytes": memory, "fewest_chips": fits[0]["chips"] if fits else None,
         "best": min(fits, key=lambda w: w["clip_s"]) if fits else None, "ways": ways, "cost_basis": price.basis,
-        "published": published(model.name, part.name, j.clip), "assumed": [a for a in j.assumed if not a.startswith("software")],
+        "published": published(model.name, part.name, j.clip), "assumed": [a for a in j.assumed if not a.startswith(("software", "batch", "network"))],
         "sources": sources_of(j),
     }  # fmt: skip
 
 
 def _one(fleet: Fleet) -> Any:
-    from cutline.plan.job import only
-
-    return only(fleet)
+    names = " + ".join(f"{g.chips} x {g.label}" for g in fleet)
+    raise CutlineError(f"a clip is drawn on one kind of chip; got {names}; ask for each kind alone")
 
 
 def published(model: str, part: str, clip: tuple[int, int, int]) -> list[dict[str, Any]]:

@@ -98,19 +98,37 @@ def device(text: str) -> tuple[Chip, float]:
     raise Skip(f"device '{text}' is not in the catalogue; give a name that `cutline chips` lists")
 
 
+MOST = 1e9
+"""No count or length of a table is larger."""
+
+
 def number(text: str) -> float | None:
-    """Return the first number of a cell, or None."""
-    match = re.search(r"\d+(?:\.\d+)?", text or "")
-    return float(match[0]) if match else None
+    """Return the first number of a cell, or None; Skip where it is negative or beyond all measure."""
+    match = re.search(r"-?\d[\d,]*(?:\.\d+)?(?:[eE][+-]?\d+)?", text or "")
+    if not match:
+        return None
+    found = float(match[0].replace(",", ""))
+    if (found < 0 and (text or "").strip().startswith("-")) or abs(found) > MOST:
+        raise Skip(f"'{text}' is not a count or a length")
+    return abs(found)
+
+
+def value_of(text: str) -> float:
+    """Return a measured value; Skip where it is not a number above 0."""
+    try:
+        found = float(text.replace(",", ""))
+    except ValueError:
+        raise Skip(f"value must be a number above 0; got '{text}'") from None
+    if not 0 < found < 1e12:
+        raise Skip(f"value must be above 0; got '{text}'")
+    return found
 
 
 def express(row: Row, line: int) -> Ask:
     """Return a row as numbers, or say by Skip why not."""
     if row["metric"] not in METRICS:
         raise Skip(f"metric must be one of {', '.join(METRICS)}; got '{row['metric']}'")
-    value = number(row["value"])
-    if not value or value <= 0:
-        raise Skip(f"value must be above 0; got '{row['value']}'")
+    value = value_of(row["value"])
     part, each = device(row["device"])
     count = number(row["n_devices"])
     ask = Ask(

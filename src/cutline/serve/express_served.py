@@ -87,6 +87,9 @@ def layout(ask: Ask) -> None:
         return
     row, note = ask.row, ask.row["note"]
     words = re.search(r"layout (DEP|TEP|TP|EP)(\d+)", note)
+    for key in ("tp", "pp"):
+        if row[key] and not number(row[key]):
+            raise Skip(f"{key} must be a whole number from 1 up; got '{row[key]}'")
     tp, pp, ep = (number(row[k]) or 1.0 for k in ("tp", "pp", "ep"))
     said = {k: float(m[1]) for k, pattern in COMMAND.items() if (m := re.search(pattern, note))}
     tp = said.get("tp", tp)

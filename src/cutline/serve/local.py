@@ -92,12 +92,34 @@ SHADER_ONLY = (
     "apple-m3",
     "apple-m4",
     "apple-m5",
+    "apple-a14",
+    "apple-a15",
+    "apple-a16",
+    "apple-a17",
+    "apple-a18",
+    "maxwell",
     "pascal",
+    "turing-gtx",
+    "rdna2",
+    "vega",
     "intel-xe",
     "snapdragon",
-    "snapdragon-x",
+    "dimensity",
+    "exynos",
+    "tensor",
+    "xring",
+    "kirin",
+    "rockchip",
 )
 """Families whose products run on shader units in llama.cpp: none has matrix units that it uses."""
+
+PROCESSORS = ("granite-rapids", "sapphire-rapids", "raptor-lake", "zen", "raspberry-pi")
+"""Families of processors: what runs on one of them runs on its CPU."""
+
+
+def is_processor(part: Chip) -> bool:
+    """Return whether a part is a processor and not a chip beside one."""
+    return part.text("family").startswith(PROCESSORS)
 
 
 class Machine(NamedTuple):

@@ -11,6 +11,7 @@ from cutline.core.numerics import at_least
 from cutline.facts.chips import Chip, chip
 from cutline.facts.models import Model, parameters
 from cutline.facts.reader import evidences
+from cutline.plan.costs import IDLE_SHARE
 from cutline.plan.machine import dram_bytes
 from cutline.plan.provenance import claim_row
 from cutline.serve import local
@@ -41,13 +42,20 @@ def machine_of(text: str) -> tuple[Chip, float, float | None]:
             f"machine '{text}' does not parse; write for example 'M3 Max 64GB', 'RTX 4090' or '2 x RTX 3090'"
         )
     cards = float(match[1] or 1)
-    at_least(1, cards=cards)
+    if not 1 <= cards <= 64:
+        raise CutlineError(f"machine '{text}': cards must be between 1 and 64; got {match[1]}")
     name = re.sub(r"^(apple|nvidia|amd|intel|qualcomm)\s+(geforce\s+|radeon\s+)?", "", match[2], flags=re.I)
     try:
         part = chip(match[2])
     except CutlineError:
         part = chip(name)
-    return part, cards, float(match[3]) * 2.0**30 if match[3] else None
+    if part.text("segment") == "memory":
+        raise CutlineError(f"{part.name} is a stack of memory, and no machine; name a card, a laptop or a phone")
+    memory = float(match[3]) * 2.0**30 if match[3] else None
+    known = dram_bytes(part) if ("memory", "") in part.facts else None
+    if memory is not None and (memory < 2.0**28 or (known is not None and memory > 8.0 * known)):
+        raise CutlineError(f"machine '{text}': {match[3]} GB is no memory that {part.name} comes with")
+    return part, cards, memory
 
 
 def run(
@@ -82,19 +90,28 @@ def run(
     part, cards, memory = machine_of(on)
     if unit not in (None, "gpu", "cpu", "npu"):
         raise CutlineError(f"unit must be gpu, cpu or npu; got '{unit}'")
-    where = unit or ("cpu" if part.text("family") == "granite-rapids" else "gpu")
+    if unit in ("gpu", "npu") and local.is_processor(part):
+        raise CutlineError(f"{part.name} is a processor; take cpu")
+    if unit == "npu" and ("peak", "npu") not in part.facts:
+        raise CutlineError(f"{part.name} has no NPU; take gpu")
+    if unit == "cpu" and part.text("segment") not in ("phone", "laptop", "edge") and not local.is_processor(part):
+        raise CutlineError(f"{part.name} is a card without a CPU; name the processor itself")
+    where = unit or ("cpu" if local.is_processor(part) else "gpu")
     kept = local.gguf_bits(cache)
     if kept is None:
         raise CutlineError(f"cache must be such as f16, q8_0 or q4_0; got '{cache}'")
     assumed = [] if unit else [f"it runs on the {where.upper()} (--unit names another)"]
-    size = memory or (dram_bytes(part) if ("memory", "") in part.facts else math.nan)
+    size = memory if memory is not None else (dram_bytes(part) if ("memory", "") in part.facts else math.nan)
     if math.isnan(size):
         raise CutlineError(f"the memory of {part.name} is not known; say it, such as '{part.name} 16GB'")
     share = USABLE.get(part.text("maker"), USABLE.get(part.text("segment"), CARD))
     room = share * size * cards
     if quant is None:
-        quant = next((k for k in LADDER if _need(model, k, kept, context) <= room), LADDER[-1])
-        assumed.append(f"{quant}: the widest of {', '.join(LADDER)} that fits (--quant names another)")
+        fits = [k for k in LADDER if _need(model, k, kept, context) <= room]
+        quant = (fits or LADDER[-1:])[0]
+        assumed.append(
+            f"{quant}: the {'widest' if fits else 'narrowest'} of {', '.join(LADDER)}{' that fits' if fits else ''} (--quant names another)"
+        )
     bits = local.gguf_bits(quant)
     if bits is None:
         raise CutlineError(f"quant must be a GGUF type such as q4_k_m, q8_0 or f16; got '{quant}'")
@@ -127,7 +144,7 @@ def _answer(
             widths().get(("phone NPU decode", "", ""), 0.5),
             widths().get(("phone NPU first token", "", ""), 0.8),
         )
-    watts = part.get("power", default=math.nan) * cards * DRAW
+    watts = part.get("power", default=math.nan) * (DRAW + (cards - 1.0) * IDLE_SHARE)  # cards take turns
     known = math.isfinite(first)
     reads = prompt / first if known else None
     most = int((room - b.file_bytes - BUFFERS) / b.cache_bytes) if b.cache_bytes else context

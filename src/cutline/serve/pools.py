@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from cutline.core.errors import CutlineError
 from cutline.core.numerics import Array
 from cutline.plan.costs import busy_power_w, price_of
 from cutline.serve.ask import Question
@@ -66,29 +67,47 @@ class Plan:
         return any(p.at.role != "together" for p in self.pools)
 
 
-def watts(q: Question, at: Candidates, i: int) -> float:
-    """Return the mean power of one chip of a candidate, with its share of server and site. [W]"""
-    step = at.step
-    total = max(float(np.broadcast_to(step.total_s, len(at))[i]), 1e-12)
-    products = float(np.broadcast_to(step.products, len(at))[i])
-    reads = sum(float(np.broadcast_to(x, len(at))[i]) for x in (step.weights_s, step.experts_s, step.cache_s)) / total
-    prompts = float(at.prompt_s[i] * at.requests_per_s[i]) if at.role != "decoding" else 0.0
-    if at.role == "prompts":
-        return float(busy_power_w(q.sides[at.side].chip, float(at.batch[i])))
-    busy = min(1.0, prompts + (1.0 - prompts) * max(products, BUSY_READS * reads))
-    return float(busy_power_w(q.sides[at.side].chip, min(busy, 1.0)))
+def watts(q: Question, at: Candidates, i: int, load: float = 1.0) -> float:
+    """Return the mean power of one chip of a candidate, with its share of server and site. [W]
 
-
-def price(q: Question, at: Candidates) -> Array:
-    """Return what one chip of each candidate costs in the unit of the objective, each second."""
+    `load` is the share of the time in which its replica has work.
+    """
     part = q.sides[at.side].chip
+    if at.role == "prompts":
+        return float(busy_power_w(part, float(at.batch[i]) * load))
+    return float(busy_power_w(part, float(busy_of(at)[i]) * load))
+
+
+def busy_of(at: Candidates) -> Array:
+    """Return the share of the time in which products run, or memory is read for `BUSY_READS` of their power."""
+    step = at.step
+    total = np.maximum(step.total_s, 1e-12)
+    reads = (step.weights_s + step.experts_s + step.cache_s) / total
+    work = np.maximum(step.products, BUSY_READS * reads)
+    prompts = np.minimum(at.prompt_s * at.requests_per_s, 1.0) if at.role == "together" else 0.0
+    return np.asarray(np.broadcast_to(np.minimum(prompts + (1.0 - prompts) * work, 1.0), len(at)))
+
+
+def price(q: Question, at: Candidates, load: Array | float = 1.0) -> Array:
+    """Return what one chip of each candidate costs in the unit of the objective, each second.
+
+    Raises
+    ------
+    CutlineError
+        If the objective is cost and no price of a part is known.
+    """
+    part = q.sides[at.side].chip
+    busy = (at.batch if at.role == "prompts" else busy_of(at)) * np.asarray(load)
     if q.objective == "cost":
         p = price_of(part, q.money)
         if p.usd_per_s is None:
-            return np.full(len(at), math.inf)
-        return np.array([p.usd_per_s + p.usd_per_j * (watts(q, at, i) if p.usd_per_j else 0.0) for i in range(len(at))])
+            raise CutlineError(
+                f"no price of {part.name} is known; say it as rent in a fleet file, or take another objective"
+            )
+        power = busy_power_w(part, busy) if p.usd_per_j else 0.0
+        return np.asarray(p.usd_per_s + p.usd_per_j * power + 0.0 * busy)
     if q.objective == "energy":
-        return np.array([watts(q, at, i) for i in range(len(at))])
+        return np.asarray(busy_power_w(part, busy))
     return np.ones(len(at))
 
 
@@ -100,13 +119,17 @@ def best_of(q: Question, at: Candidates, keep: int = KEPT) -> list[int]:
     value = at.requests_per_s[good] / (at.chips[good] * price(q, at)[good])
     if q.objective == "speed":
         value = 1.0 / np.maximum(at.tpot_s[good] if at.role != "prompts" else at.ttft_s[good], 1e-9)
-    order = good[np.argsort(-value, kind="stable")]
+    return _few(good[np.argsort(-value, kind="stable")], at.chips, keep, OF_A_SIZE)
+
+
+def _few(order: Any, sizes: Array, keep: int, each: int) -> list[int]:
+    """Return the first of an order, at most `each` of one size."""
     seen: dict[int, int] = {}
     out = []
     for i in order:
-        size = int(at.chips[i])
+        size = int(sizes[i])
         seen[size] = seen.get(size, 0) + 1
-        if seen[size] <= OF_A_SIZE:
+        if seen[size] <= each:
             out.append(int(i))
         if len(out) == keep:
             break
@@ -134,7 +157,7 @@ def plans(q: Question, roles: dict[tuple[int, str], Candidates]) -> list[Plan]:
     if len(q.sides) > 1 and q.rate is None and q.concurrency is None and all(together):
         best = [options[0] for options in together]
         out.append(_sum(best))
-    for a in range(len(q.sides)):
+    for a in range(len(q.sides)) if q.concurrency is None else ():
         for b in range(len(q.sides)):
             out += _split(q, roles[a, "prompts"], roles[b, "decoding"])
     return sorted(out, key=lambda p: rank(q, p))
@@ -146,41 +169,79 @@ def _sum(parts: list[Plan]) -> Plan:
 
 
 def rank(q: Question, p: Plan) -> tuple[float, float]:
-    """Return what plans are sorted by: the price of a request a second; with a rate, the price of all chips; then time per token."""
-    cost = sum(float(price(q, x.at)[x.i]) * x.chips for x in p.pools)
+    """Return what plans are sorted by.
+
+    Without a load the requests a second of all chips, or their price; with clients the price of a request; with a rate the price of the
+    chips that carry it. Then the time per token.
+    """
+    load = p.requests_per_s / max(min(x.requests_per_s for x in p.pools), 1e-12) if q.rate is not None else 1.0
+    cost = sum(float(price(q, x.at, load)[x.i]) * x.chips for x in p.pools)
     if q.objective == "speed":
         return p.tpot_s, cost
-    if q.rate is not None or q.concurrency is not None or q.objective == "chips":
+    if q.rate is not None or q.objective == "chips":
         return cost, p.tpot_s
-    return (cost / p.requests_per_s if q.objective in ("cost", "energy") else -p.requests_per_s, p.tpot_s)
-
-
-def _replicas(q: Question, at: Candidates, i: int, most: int) -> int:
-    """Return how many replicas of a candidate a load needs, or all that fit; 0 where they cannot carry it."""
-    if q.rate is not None:
-        need = math.ceil(q.rate / (UTILISED * float(at.requests_per_s[i])))
-    elif q.concurrency is not None:
-        need = max(1, math.ceil(q.concurrency / float(at.batch[i]))) if at.role != "prompts" else 1
-    else:
-        return most
-    return need if need <= most else 0
+    if q.concurrency is not None or q.objective in ("cost", "energy"):
+        return cost / p.requests_per_s, p.tpot_s
+    return -p.requests_per_s, p.tpot_s
 
 
 UTILISED = 0.9
 """Share of its capacity that a replica may use under arrivals at random, before waits are replayed."""
+TRIED, EASY = 40, 20
+"""Plans of one kind of chips that are replayed: the cheapest, and those that are furthest from the limits."""
 
 
 def _together(q: Question, at: Candidates) -> list[Plan]:
-    """Return plans of replicas that do both, on one kind of chips."""
+    """Return plans of replicas that do both, on one kind of chips: the best ones, and the ones furthest from the limits."""
+    good = np.flatnonzero(allowed(q, at))
+    if not len(good):
+        return []
+    most = q.sides[at.side].group.chips // at.chips[good]
+    if q.rate is not None:
+        n = np.ceil(q.rate / (UTILISED * at.requests_per_s[good]) - 1e-9)
+    elif q.concurrency is not None:
+        n = at.replicas[good]
+    else:
+        n = most
+    keep = (n >= 1) & (n <= most)
+    good, n = good[keep], n[keep]
+    if not len(good):
+        return []
+    rate = at.requests_per_s[good] * n if q.rate is None else np.full(len(good), q.rate)
+    load = q.rate / (at.requests_per_s[good] * n) if q.rate is not None else np.ones(len(good))
+    every = np.ones(len(at))
+    every[good] = load
+    cost = price(q, at, every)[good] * at.chips[good] * n
+    key = cost / rate if q.rate is None and (q.concurrency is not None or q.objective in ("cost", "energy")) else cost
+    if q.rate is None and q.concurrency is None and q.objective == "throughput":
+        key = -rate
+    if q.objective == "speed":
+        key = at.tpot_s[good]
+    slack = np.maximum(at.tpot_s[good] / (q.tpot_s or math.inf), at.ttft_s[good] / (q.ttft_s or math.inf)) + 1e-9 * load
+    order = np.lexsort((at.tpot_s[good], key))
+    first = _few(order, at.chips[good] * 1000 + n, TRIED, OF_A_SIZE)
+    easy = _few(np.lexsort((key, np.where(load < 0.6, slack, slack + 1.0))), at.chips[good] * 1000 + n, EASY, 2)
     out = []
-    for i in best_of(q, at):
-        most = q.sides[at.side].group.chips // int(at.chips[i])
-        n = _replicas(q, at, i, most)
-        if n:
-            pool = Pool(at, i, n)
-            rate = pool.requests_per_s if q.rate is None else q.rate
-            out.append(Plan([pool], rate, float(at.tpot_s[i]), float(at.ttft_s[i])))
+    for k in dict.fromkeys([*first, *easy]):
+        pools = [Pool(at, int(good[k]), int(n[k]))]
+        if q.rate is None and q.concurrency is None and q.objective == "throughput":
+            pools += _rest(q, at, good, pools[0].chips)
+        total = sum(x.requests_per_s for x in pools) if q.rate is None else q.rate
+        out.append(
+            Plan(pools, total, max(float(at.tpot_s[x.i]) for x in pools), max(float(at.ttft_s[x.i]) for x in pools))
+        )
     return out
+
+
+def _rest(q: Question, at: Candidates, good: Any, used: int) -> list[Pool]:
+    """Return what smaller replicas make of the chips that whole ones leave over."""
+    left = q.sides[at.side].group.chips - used
+    fits = good[at.chips[good] <= left] if left > 0 else good[:0]
+    if not len(fits):
+        return []
+    n = left // at.chips[fits]
+    best = int(np.argmax(at.requests_per_s[fits] * n))
+    return [Pool(at, int(fits[best]), int(n[best]))]
 
 
 def _split(q: Question, prompts: Candidates, decoding: Candidates) -> list[Plan]:
@@ -188,8 +249,8 @@ def _split(q: Question, prompts: Candidates, decoding: Candidates) -> list[Plan]
     out = []
     same = prompts.side == decoding.side
     room = (q.sides[prompts.side].group.chips, q.sides[decoding.side].group.chips)
-    for i in best_of(q, prompts, 9):
-        for j in best_of(q, decoding, 4):
+    for i in best_of(q, prompts, 12):
+        for j in best_of(q, decoding, 12 if q.rate is not None else 6):
             a, b = int(prompts.chips[i]), int(decoding.chips[j])
             ra, rb = float(prompts.requests_per_s[i]), float(decoding.requests_per_s[j])
             found = _counts(q, a, b, ra, rb, room, same)
@@ -208,11 +269,10 @@ def _split(q: Question, prompts: Candidates, decoding: Candidates) -> list[Plan]
 def _counts(
     q: Question, a: int, b: int, ra: float, rb: float, room: tuple[int, int], same: bool
 ) -> tuple[int, int] | None:
-    """Return how many replicas for prompts and for decoding: what a load needs, or what carries the most."""
-    if q.rate is not None or q.concurrency is not None:
-        rate = q.rate if q.rate is not None else rb
-        n = math.ceil(rate / ra)
-        m = math.ceil(rate / (UTILISED * rb)) if q.rate is not None else 1
+    """Return how many replicas for prompts and for decoding: what a rate needs, or what carries the most."""
+    if q.rate is not None:
+        n = math.ceil(q.rate / ra)
+        m = math.ceil(q.rate / (UTILISED * rb))
         fits = n * a + m * b <= room[0] if same else n * a <= room[0] and m * b <= room[1]
         return (n, m) if fits else None
     if not same:

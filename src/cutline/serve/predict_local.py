@@ -29,12 +29,7 @@ def unit_of(ask: Ask) -> str:
     if ask.kind == "npu":
         return "npu"
     words = ask.row["device"].casefold()
-    return "cpu" if re_cpu(words) else "gpu"
-
-
-def re_cpu(words: str) -> bool:
-    """Return whether a device's name says that its CPU ran."""
-    return " cpu" in words or words.startswith("cpu") or "xeon" in words
+    return "cpu" if local.is_processor(ask.chip) or " cpu" in words or words.startswith("cpu") else "gpu"
 
 
 def columns(asks: list[Ask]) -> LocalTable:

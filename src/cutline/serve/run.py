@@ -22,7 +22,7 @@ from cutline.serve.pools import Plan, Pool, all_roles, plans, watts
 from cutline.serve.search import Candidates, allowed, candidates, front
 from cutline.serve.step import decode, prefill_token_s
 
-TRIES = 60
+TRIES = 150
 """Plans that are replayed until one keeps the limits for nine requests of ten."""
 REPLAYED, MOST_REPLAYED = 600, 20000
 """Requests of a replay: ten for each in flight, within these."""
@@ -37,7 +37,7 @@ def serve(q: Question, top: int = 5, progress: Callable[[int], None] | None = No
         progress(searched)
     found = plans(q, roles)
     kept = []
-    for p in found[: TRIES + top]:
+    for p in found[:TRIES]:
         timed = distribution(q, p)
         if timed is None or not within(q, timed):
             continue
@@ -144,14 +144,15 @@ def describe(q: Question, p: Plan, timed: dict[str, dict[str, float]]) -> dict[s
     """Return a plan in plain numbers."""
     tokens = p.requests_per_s * q.output
     prices = {q.sides[x.at.side].group.label: price_of(q.sides[x.at.side].chip, q.money) for x in p.pools}
-    power = sum(watts(q, x.at, x.i) * x.chips for x in p.pools)
+    load = p.requests_per_s / max(min(x.requests_per_s for x in p.pools), 1e-12) if q.rate is not None else 1.0
+    power = sum(watts(q, x.at, x.i, load) * x.chips for x in p.pools)
     usd = 0.0
     for x in p.pools:
         found = prices[q.sides[x.at.side].group.label]
         usd += (
             math.nan
             if found.usd_per_s is None
-            else found.usd_per_s * x.chips + found.usd_per_j * watts(q, x.at, x.i) * x.chips
+            else found.usd_per_s * x.chips + found.usd_per_j * watts(q, x.at, x.i, load) * x.chips
         )
     parts = shares(q, p)
     width = widths().get(("time per output token", "ordinary", ""), 0.36)

@@ -6,6 +6,7 @@ or decoding only.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +38,7 @@ class Candidates:
     step: Step
     prompt_s: Array
     limit: Array  # requests that memory holds
+    replicas: Array  # that share a given number of clients; 0 where no clients are given
 
     def __len__(self) -> int:
         return len(self.chips)
@@ -91,15 +93,23 @@ def layouts(q: Question, side: Side) -> Layout:
     return Layout(*columns)
 
 
-def candidates(q: Question, i: int, role: str = "together", batches: list[float] | None = None) -> Candidates:
-    """Return every layout x number of requests of one side in a role."""
+def candidates(q: Question, i: int, role: str = "together") -> Candidates:
+    """Return every layout x number of requests of one side in a role; with clients given, every layout x number of replicas."""
     side = q.sides[i]
     lay = layouts(q, side)
-    sizes = batches or [1.0, *(float(round(2 ** (k / 2))) for k in range(1, 25))]
-    sizes = sorted(set(sizes)) if role != "prompts" else list(BUSY)
     k = len(lay)
-    wide = Layout(**{f: np.repeat(v, len(sizes)) for f, v in lay.as_dict().items()})
-    batch = np.tile(np.array(sizes), k) * (wide.dp if role != "prompts" else 1.0)
+    if role == "together" and q.concurrency is not None:
+        most = side.group.chips // (lay.tp * lay.dp * lay.pp)
+        pairs = [(row, n) for row in range(k) for n in counts(int(most[row]))]
+        rows, replicas = np.array([p[0] for p in pairs]), np.array([p[1] for p in pairs], float)
+        wide = lay[rows]
+        batch = q.concurrency / replicas
+    else:
+        sizes = list(BUSY) if role == "prompts" else [1.0, *(float(round(2 ** (n / 2))) for n in range(1, 25))]
+        sizes = sorted(set(sizes))
+        wide = lay[np.repeat(np.arange(k), len(sizes))]
+        batch = np.tile(np.array(sizes), k) * (wide.dp if role != "prompts" else 1.0)
+        replicas = np.zeros(len(batch))
     args = (q.body, side.columns, wide, side.rates, side.constants)
     zero = np.zeros(len(batch))
     load = Load(batch if role != "prompts" else 1.0, q.input, q.output, q.cached, zero, q.drafts, q.accepted)
@@ -110,10 +120,28 @@ def candidates(q: Question, i: int, role: str = "together", batches: list[float]
         return _decoding(q, i, wide, served, batch)
     rate = served.tokens_per_s / q.output
     fits = np.asarray((served.limit >= batch) & (batch <= side.engine.slots * wide.dp))
+    if q.concurrency is not None:  # where no layout holds all clients at once, some wait; a replica has at least one
+        waiting = np.asarray((served.limit >= 1.0) & (batch >= 1.0))
+        fits = np.asarray(fits & waiting) if (fits & waiting).any() else waiting
+        rate = batch / (served.steady_ttft_s + (q.output - 1.0) * served.tpot_s)  # Little's law
+        rate = np.minimum(rate, served.running / np.maximum(served.prompt_s + (q.output - 1.0) * served.tpot_s, 1e-12))
     return Candidates(
         i, role, wide, wide.tp * wide.dp * wide.pp, batch, np.asarray(rate), np.asarray(served.tpot_s), np.asarray(served.steady_ttft_s), fits,
-        served.step, np.asarray(served.prompt_s), np.asarray(served.limit),
+        served.step, np.asarray(served.prompt_s), np.asarray(served.limit), replicas,
     )  # fmt: skip
+
+
+def counts(most: int) -> list[int]:
+    """Return 1 to `most` in steps of about a quarter, both ends among them.
+
+    Examples
+    --------
+    >>> counts(10)
+    [1, 2, 3, 4, 5, 6, 7, 9, 10]
+    """
+    return sorted(
+        {max(1, min(most, round(1.25**k))) for k in range(int(math.log(max(most, 1)) / math.log(1.25)) + 2)} | {1, most}
+    )
 
 
 BUSY = (0.5, 0.7, 0.85)
@@ -135,7 +163,7 @@ def _prompts(q: Question, i: int, wide: Layout, served: Served, busy: Array) -> 
     limit = most_requests(Load(1.0, q.input, 1.0), q.body, side.columns, wide, side.rates, side.memory, q.other)
     return Candidates(
         i, "prompts", wide, wide.tp * wide.dp * wide.pp, busy, np.asarray(rate), np.zeros(len(busy)), np.asarray(first), np.asarray(limit >= 1),
-        served.step, np.asarray(one), np.asarray(limit),
+        served.step, np.asarray(one), np.asarray(limit), np.zeros(len(busy)),
     )  # fmt: skip
 
 
@@ -151,7 +179,7 @@ def _decoding(q: Question, i: int, wide: Layout, served: Served, batch: Array) -
     fits = np.asarray((served.limit >= batch) & (batch <= side.engine.slots * wide.dp))
     return Candidates(
         i, "decoding", wide, wide.tp * wide.dp * wide.pp, batch, np.asarray(rate), np.asarray(tpot), np.zeros(len(batch)), fits, step,
-        np.zeros(len(batch)), np.asarray(served.limit),
+        np.zeros(len(batch)), np.asarray(served.limit), np.zeros(len(batch)),
     )  # fmt: skip
 
 
