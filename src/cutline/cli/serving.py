@@ -87,20 +87,10 @@ def serve(
     fleet, shape = inputs.fleet(on), inputs.model_named(model)
     if shape.kind == "dit" or clip is not None:
         said = {
-            "--rate": rate,
-            "--concurrency": concurrency,
-            "--ttft": ttft,
-            "--tpot": tpot,
-            "--weights": weights,
-            "--cache": cache,
-        }
-        said |= {
-            "--engine": engine,
-            "--launch": launch,
-            "--acceptance": acceptance,
-            "--drafts": drafts if drafts != "0" else None,
-        }
-        for option, value in (said | {"--cached": cached if cached != "0" else None}).items():
+            "--rate": rate, "--concurrency": concurrency, "--ttft": ttft, "--tpot": tpot, "--weights": weights, "--cache": cache, "--engine": engine,
+            "--launch": launch, "--acceptance": acceptance, "--drafts": drafts if drafts != "0" else None, "--cached": cached if cached != "0" else None,
+        }  # fmt: skip
+        for option, value in said.items():
             if value is not None:
                 raise CutlineError(f"{option} is of language models; leave it out with --clip")
         drawn = clips.draw(shape, fleet, clip, inputs.one_of(money, "--money", ("rent", "own")))
