@@ -25,6 +25,7 @@ lint: .venv/.ready
 
 bench: .venv/.ready
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/outlook.py
 
 docs: .venv/.ready
 	$(BIN)/python tools/docs.py

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+import docs_gap
 import docs_rules
 import docs_serving
 
@@ -316,7 +317,7 @@ def catalogue_table() -> str:
 def commands_table() -> str:
     """Return the help of every command."""
     names = (
-        "", "plan", "estimate", "serve", "run", "rule", "rules", "line", "design", "chips", "chip", "models", "model", "accuracy", "calibrate",
+        "", "plan", "estimate", "serve", "run", "rule", "rules", "line", "design", "gap", "ability", "supply", "scenario", "claims", "chips", "chip", "models", "model", "accuracy", "calibrate",
     )  # fmt: skip
     return "\n\n".join(
         f"```console\n$ cutline {n + ' ' if n else ''}--help\n{run(['cutline', *([n] if n else []), '--help'])}```"
@@ -347,6 +348,7 @@ TABLES: dict[str, Callable[[], str]] = (
     }
     | docs_rules.TABLES
     | docs_serving.TABLES
+    | docs_gap.TABLES
 )
 NEEDS_OUTSIDE = {"accuracy", "misses", "skipped", "picked", "rank"} | docs_serving.NEEDS_OUTSIDE
 
@@ -433,6 +435,7 @@ def main() -> int:
                 page.write_text(new, encoding="utf-8")
     if not check:
         docs_rules.picture()
+        docs_gap.picture()
     if not check and OUTSIDE.exists():
         with contextlib.redirect_stderr(io.StringIO()):
             picture()

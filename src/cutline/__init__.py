@@ -3,4 +3,4 @@
 from cutline.facts import DATA_VERSION as data_version
 
 __all__ = ["__version__", "data_version"]
-__version__ = "0.5.0"
+__version__ = "0.6.0"

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cutline.cli import catalogue, measuring, planning, ruling, serving
+from cutline.cli import catalogue, measuring, outlooking, planning, ruling, serving
 
 app = typer.Typer(
     name="cutline",
@@ -27,6 +27,11 @@ app.command()(ruling.rule)
 app.command()(ruling.rules)
 app.command()(ruling.line)
 app.command()(ruling.design)
+app.command()(outlooking.gap)
+app.command()(outlooking.ability)
+app.command()(outlooking.supply)
+app.command()(outlooking.scenario)
+app.command()(outlooking.claims)
 app.command()(measuring.accuracy)
 app.command()(measuring.calibrate)
 

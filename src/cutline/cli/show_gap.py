@@ -1,0 +1,291 @@
+"""Lays out the answers of `gap`, `ability`, `supply` and `claims`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cutline.cli import screen, words
+from cutline.cli.words import digits
+
+Answer = dict[str, Any]
+RULES = {"H1": "daily", "H2": "level", "H3": "milestone", "H4": "significant", "V": "vertical"}
+WORKLOADS = ("peak", "training", "prefill", "decode")
+
+
+def months(x: float | None) -> str:
+    """Write months with one place.
+
+    Examples
+    --------
+    >>> months(6.94), months(None)
+    ('6.9', '-')
+    """
+    return "-" if x is None else f"{x:.1f}"
+
+
+def span(row: Answer, low: str = "low", high: str = "high") -> str:
+    """Write an interval; an end that is not known is open."""
+    if row.get(low) is None and row.get(high) is None:
+        return ""
+    return f"{months(row.get(low))} to {months(row.get(high)) if row.get(high) is not None else '...'}"
+
+
+def gap(answer: Answer) -> None:
+    """Print the answer of `cutline gap`."""
+    screen.line()
+    _verdict(answer)
+    screen.line()
+    rows = [r for r in answer["estimates"] if r["months"] is not None]
+    if rows:
+        _estimates(rows)
+    for why in dict.fromkeys(r["why"] for r in answer["estimates"] if r["months"] is None):
+        names = dict.fromkeys(r["rule"] for r in answer["estimates"] if r["months"] is None and r["why"] == why)
+        screen.line(f"no figure by {', '.join(names)}: {why}", hang=2)
+    _why(answer)
+    screen.line()
+    _doubt(answer)
+    screen.ends(f"index of {answer['vintage']}, models up to {answer['on']}" if answer["yardstick"] == "eci" else f"{answer['yardstick']}, up to {answer['on']}", words.version())  # fmt: skip
+    screen.line("sources: " + ", ".join(answer["sources"]), hang=2)
+
+
+def _verdict(answer: Answer) -> None:
+    low, high = answer["range_months"] or (None, None)
+    if low is None or high is None:
+        screen.line(
+            "No figure: " + (answer["estimates"][0]["why"] if answer["estimates"] else "no rule was asked"), "bold"
+        )
+        return
+    ends = f"{low:.1f} to {high:.1f}" if f"{low:.1f}" != f"{high:.1f}" else f"{low:.1f}"
+    said = (
+        f"{ends} months behind by definition" if high > 0 else f"{-high:.1f} to {-low:.1f} months ahead by definition"
+    )
+    today = answer["today"]
+    if today is not None:
+        inside = f" ({span(today)}, 90 %)" if span(today) else ""
+        said += f"; {months(today['months'])}{inside} on the last day"
+    screen.line(f"{answer['follower']} behind {answer['leader']}: {said}", "bold", hang=2)
+
+
+def _estimates(rows: list[Answer]) -> None:
+    def named(r: Answer) -> str:
+        more = f", tolerance {r['tolerance']:g}" if r["tolerance"] is not None else ""
+        more += f", {100 * r['confidence']:.0f} % sure" if r["confidence"] is not None else ""
+        return f"{r['rule']} {RULES[r['rule']]}{more}"
+
+    def aside(r: Answer) -> str:
+        if r["rule"] == "V":
+            return f"{r['points']:.1f} points at {r['points_per_year']:.1f} a year"
+        if r["rule"] == "H3":
+            return f"matched ones alone {months(r['matched_months'])}, median {months(r['median_months'])}"
+        return (
+            ""
+            if r["last_months"] is None
+            else f"{'last day' if r['rule'] != 'H2' else 'top level'} {months(r['last_months'])}"
+        )
+
+    screen.columns(
+        ["rule", "months", "90 %", "matched", "open", ""],
+        [[named(r), months(r["months"]), span(r), f"{r['matched']:,}" if r["rule"] != "V" else "", f"{r['censored']:,}" if r["rule"] != "V" else "", aside(r)] for r in rows],
+        right=(1, 3, 4),
+    )  # fmt: skip
+
+
+def _why(answer: Answer) -> None:
+    screen.line()
+    for side in answer["groups"]:
+        best = side["best"]
+        if best is not None:
+            screen.line(
+                f"best of {side['name']}: {best['model']}, {best['score']:.1f}, {best['date']}  ({side['models']} models)"
+            )
+    unmatched = answer["open"]
+    if unmatched:
+        first = unmatched[0]
+        screen.line(f"not matched yet: {', '.join(r['model'] for r in unmatched[:4])}{f' and {len(unmatched) - 4} more' if len(unmatched) > 4 else ''}; the oldest waits {months(first['months'])} months", hang=2)  # fmt: skip
+    moved = [r for r in answer["without"] if r["months"] is not None][:4]
+    if moved:
+        screen.line(f"without {', '.join(f'''{r['maker']} {months(r['months'])}''' for r in moved)}  (base {months(moved[0]['base'])})", hang=2)  # fmt: skip
+    run = answer["compute"]
+    if run is not None:
+        screen.line(f"largest known training run: {months(run['months'])} months behind, {digits(run['ratio'])} times smaller ({run['follower']} against {run['leader']}); {months(run['months_without_speculative'])} without speculative entries", hang=2)  # fmt: skip
+
+
+def _doubt(answer: Answer) -> None:
+    size = answer["size_corrected"]
+    if size is not None and size["models"][0] != size["models"][1]:
+        screen.line(f"with as many models on both sides ({size['models'][0]} and {size['models'][1]} scored): {months(size['months'])}, a low end", hang=2)  # fmt: skip
+    for side in answer["groups"]:
+        chips = side["chips"]
+        if chips and (chips["restricted"] or "restricted" in side["name"]):
+            screen.line(f"chips of {side['name']}'s models: {chips['restricted']} restricted, {chips['other']} other, {chips['unknown']} unknown")  # fmt: skip
+    for note in answer["notes"]:
+        screen.line(f"note: {note}", hang=2)
+
+
+def ability(answer: Answer) -> None:
+    """Print the answer of `cutline ability`."""
+    screen.line()
+    last = answer["vintages"][-1]
+    inside = f"  ({last['low']:.1f} to {last['high']:.1f}, 90 %)" if last["low"] is not None else ""
+    screen.line(
+        f"{answer['name'] or answer['model']}: {last['eci']:.1f} index points{inside}, place {last['rank']} of {last['of']}",
+        "bold",
+    )
+    days = " or ".join(answer["dates"]) + (" (by vintage)" if len(answer["dates"]) > 1 else "")
+    known = {k: answer[k] or f"{k} not known" for k in ("org", "country", "weights")}
+    screen.line(f"{', '.join(known.values())}, released {days or 'on a day not known'}", hang=2)
+    screen.line()
+    screen.columns(
+        ["vintage", "index", "90 %", "place", ""],
+        [[v["vintage"], f"{v['eci']:.1f}", span(v), f"{v['rank']} of {v['of']}", ""] for v in answer["vintages"]],
+        right=(1, 3),
+    )
+    fit = answer["fit"]
+    if fit is not None:
+        screen.line()
+        screen.line(
+            f"our fit of {fit['vintage']}: {fit['eci']:.1f}  ({fit['low']:.1f} to {fit['high']:.1f}, {fit['draws']} draws of {fit['by']})"
+        )
+        screen.columns(
+            ["benchmark", "score", "expected", "difficulty", ""],
+            [[s["benchmark"], f"{s['score']:.2f}", f"{s['expected']:.2f}", f"{s['difficulty']:.1f}", ""] for s in fit["scores"]],
+            right=(1, 2, 3),
+        )  # fmt: skip
+    if answer["near"]:
+        screen.line()
+        screen.columns(
+            ["first to reach it", "model", "day", "index", "months before"],
+            [
+                [r["group"], r["model"], r["date"], f"{r['eci']:.1f}", months(r["months_before"])]
+                for r in answer["near"]
+            ],
+            right=(3,),
+        )
+    run = answer["compute"]
+    if run is not None:
+        named = {
+            "published_flop": "published",
+            "six_nd_flop": "6ND",
+            "shape_flop": "shape",
+            "hardware_flop": "chips x time x utilisation",
+        }
+        said = [f"{name} {run[key]:.2g}" for key, name in named.items() if run[key]]
+        screen.line()
+        screen.line(
+            f"training compute, FLOP: {', '.join(said)}; they differ by a factor of {run['disagreement']:.2g}", hang=2
+        )
+    screen.line()
+    screen.ends("sources: " + ", ".join(answer["sources"][-3:]), words.version())
+
+
+def abilities(rows: list[Answer]) -> None:
+    """Print index values of a user's own models."""
+    screen.line()
+    screen.columns(
+        ["model", "index", "scores"], [[r["model"], f"{r['eci']:.1f}", str(r["scores"])] for r in rows], right=(1,)
+    )
+    if rows and rows[0]["left_out"]:
+        screen.line(f"not in the index, left out: {', '.join(rows[0]['left_out'])}", hang=2)
+
+
+def supply(answer: Answer) -> None:
+    """Print the answer of `cutline supply`."""
+
+    total = answer["h100e"]["training"]
+    screen.line()
+    screen.line(f"{answer['country']} on {answer['on']}: worth {total['p50'] / 1e6:.2f} million H100 in training ({total['p10'] / 1e6:.2f} to {total['p90'] / 1e6:.2f}, 80 %)", "bold", hang=2)  # fmt: skip
+    screen.line()
+
+    def row(name: str, chips: Answer | None, worth: dict[str, Answer], key: str = "p50") -> list[str]:
+        return [
+            name,
+            "" if chips is None else f"{chips[key] / 1e3:,.0f}",
+            *(f"{worth[w][key] / 1e3:,.0f}" for w in WORKLOADS),
+            "",
+        ]
+
+    worths = answer["h100e_kinds"] | {"rented": answer["abroad_h100e"]}
+    rows = [row("rented abroad, apart" if k == "rented" else k, r, worths[k]) for k, r in answer["kinds"].items()]
+    rows += [
+        row("in the country", None, answer["h100e"]),
+        row("  80 %, from", None, answer["h100e"], "p10"),
+        row("  to", None, answer["h100e"], "p90"),
+    ]
+    rows += [row("  of it not legal", None, answer["not_legal_h100e"])]
+    screen.columns(["thousands", "chips", *(f"H100 by {w}" for w in WORKLOADS), ""], rows, right=(1, 2, 3, 4, 5))
+    screen.line()
+    chips = [r for r in answer["rows"] if r["p50"] >= 1000][:12]
+    screen.columns(
+        ["chip", "came by", "law of the day", "thousands", "80 %"],
+        [
+            [
+                r["chip"],
+                r["kind"],
+                r["state"],
+                f"{r['p50'] / 1e3:,.0f}",
+                f"{r['p10'] / 1e3:,.0f} to {r['p90'] / 1e3:,.0f}",
+            ]
+            for r in chips
+        ],
+        right=(3,),
+    )
+    screen.line()
+    if answer["guessed"]:
+        screen.line("by the ratio of peaks for want of a fact: " + ", ".join(answer["guessed"]), hang=2)
+    if answer["not_converted"]:
+        screen.line("in no sum, as no rate is known: " + ", ".join(answer["not_converted"]), hang=2)
+    screen.line(
+        "only what a source counts is in it: not chips from before 2022, cards without a name, smuggling of other years",
+        hang=2,
+    )
+    screen.ends(f"{answer['draws']:,} draws, seed {answer['seed']}; flows up to {answer['flows_end']}", words.version())
+    screen.line("sources: " + ", ".join(answer["sources"]), hang=2)
+
+
+def claims(rows: list[Answer], whole: bool) -> None:
+    """Print checked claims: a table, or one whole."""
+    screen.line()
+    if not whole:
+        counts = {v: sum(r["verdict"] == v for r in rows) for v in dict.fromkeys(r["verdict"] for r in rows)}
+        screen.line(", ".join(f"{n} {v}" for v, n in counts.items()), "bold")
+        screen.line()
+        screen.columns(
+            ["id", "claimed", "computed", "verdict"],
+            [[r["id"], r["claimed"], figure(r), r["verdict"]] for r in rows],
+        )
+        screen.line()
+        screen.ends("cutline claims ID tells why", words.version())
+        return
+    for r in rows:
+        screen.line(f"{r['verdict'].capitalize()}.", "bold")
+        screen.line()
+        screen.columns(
+            ["", ""],
+            [
+                ["claim", r["claim"]],
+                ["said", r["said"]],
+                ["its figure", r["claimed"]],
+                ["computed", figure(r)],
+                ["why", r["why"]],
+                ["see also", r["command"]],
+            ],
+        )
+        screen.line()
+        screen.ends("sources: " + ("; ".join(r["sources"]) or "none needed"), words.version())
+
+
+def figure(row: Answer) -> str:
+    """Write a computed figure with its interval and unit.
+
+    Examples
+    --------
+    >>> figure({"computed": 0.164, "low": 0.13, "high": 0.2, "unit": "%"})
+    '16.4 %  (13.0 to 20.0)'
+    """
+    if row["computed"] is None:
+        return "-"
+    scale = 100.0 if row["unit"].startswith("%") else 1.0
+    inside = ""
+    if row["low"] is not None and row["high"] is not None and row["low"] < row["high"]:
+        inside = f"  ({digits(scale * row['low'])} to {digits(scale * row['high'])})"
+    return f"{digits(scale * row['computed'])} {row['unit']}".rstrip() + inside
