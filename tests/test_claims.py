@@ -43,7 +43,7 @@ def test_every_claim_has_a_verdict_and_a_reason(found):
         ("deepseek-v3", "supported", 10, 13),
         ("lag-open", "supported", -3, 0),
         ("lag-closed", "in part", 3.8, 4.0),
-        ("lag-2-3-years", "not supported", 14.5, 14.7),
+        ("lag-2-3-years", "not supported", 18.1, 18.3),
         ("lag-closable", "not supported", 6, 9),
         ("unified-network", "cannot be checked", None, None),
     ],
@@ -83,3 +83,37 @@ def test_a_claim_is_computed_and_not_written_down(monkeypatch):
     monkeypatch.setattr(supply, "runs", lambda: rows)
     (row,) = claims.check("gpt2-gpt4")
     assert row["computed"] == pytest.approx(2 * 10937.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "id", "verdict"),
+    [
+        ("ahead", (-20.0, -25.0, -15.0), "lag-open", "in part"),  # ahead, and not level
+        ("ahead", (9.0, 5.0, 12.0), "lag-open", "not supported"),
+        ("on_day", {"months": 12.0, "low": 10.0, "high": 14.0}, "lag-closed", "supported"),
+        ("ahead", (-1.0, -3.0, 0.5), "lag-closable", "supported"),
+        ("standing", ("X", 30.0, True), "lag-2-3-years", "supported"),
+    ],
+)
+def test_other_figures_give_other_verdicts(monkeypatch, name, answer, id, verdict):
+    from cutline.outlook import claims_lag
+
+    monkeypatch.setattr(claims_lag, name, lambda *rest: answer)
+    (row,) = claims.check(id)
+    assert row["verdict"] == verdict
+
+
+@pytest.mark.parametrize(
+    ("free", "id", "verdict"),
+    [
+        (True, "rule-2022", "not supported"),
+        (None, "rule-2022", "not supported"),
+        (True, "rule-2023", "not supported"),
+        (False, "h20-allowed", "not supported"),
+    ],
+)
+def test_another_law_gives_another_verdict(monkeypatch, free, id, verdict):
+    monkeypatch.setattr(claims, "free", lambda *rest: free)
+    (row,) = claims.check(id)
+    assert row["verdict"] == verdict or (id == "rule-2023" and row["verdict"] == "in part" and row["computed"] > 40)
+    assert not re.search("needed for A800", row["why"])

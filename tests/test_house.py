@@ -79,7 +79,7 @@ THIRD = {
     "law": {"numpy"},
     "plan": {"numpy", "scipy"},
     "serve": {"numpy", "scipy"},
-    "outlook": {"numpy", "scipy", "yaml"},
+    "outlook": {"numpy", "scipy", "threadpoolctl", "yaml"},
     "formats": set(),
 }
 

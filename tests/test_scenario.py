@@ -15,6 +15,7 @@ from cutline.facts.reader import sources
 from cutline.outlook import hindcast, scenario_rules, supply
 from cutline.outlook import scenario as reader
 from cutline.outlook import scenario_run as runner
+from cutline.outlook.gap import Ask, gap
 from cutline.outlook.scenario_values import Spread, year_of
 from cutline.plan.sizing import Law, law, loss
 
@@ -233,14 +234,47 @@ def test_a_head_start_shortens_the_index_bridge():
     assert ahead == 0
 
 
-@given(st.floats(1, 10), st.floats(0, 3))
-def test_the_handicap_runs_from_1_to_the_whole_delay(progress, delay):
-    own, all_, half = (
-        float(runner.handicap(np.array(s), np.array(progress), np.array(delay))) for s in (0.0, 1.0, 0.5)
-    )
-    assert own == 1
-    assert all_ == pytest.approx(progress**delay)
-    assert 1 - 1e-9 <= half <= all_ + 1e-9
+@given(st.floats(1, 10), st.floats(0, 3), st.floats(0.05, 1))
+def test_the_handicap_falls_with_what_one_makes_and_what_one_gets(progress, delay, own):
+    def worth(own, spill):
+        return float(runner.handicap(*(np.array(x) for x in (own, spill, progress, delay))))
+
+    assert worth(1.0, 0.0) == worth(1.0, 1.0) == pytest.approx(1)
+    assert worth(0.0, 1.0) == pytest.approx(progress**delay)
+    assert worth(own, 0.0) == pytest.approx(1 / own)
+    assert worth(own, 1.0) <= worth(own, 0.5) + 1e-9 and worth(own, 0.5) <= worth(own, 0.0) + 1e-9
+
+
+def test_less_diffusion_never_shortens_the_lag():
+    months = [end(runner.run(small(levers={"spill": s}), 200), "lag_compute") for s in (0.0, 0.5, 1.0)]
+    assert months == sorted(months, reverse=True) and months[0] > months[2] + 0.5
+
+
+def test_the_bridge_by_the_index_is_the_regression_of_its_vintage():
+    """The shipped ranges are those of the engine's own regression, rounded."""
+    fit = hindcast.index_bridge(date.max)
+    for key, x in fit.items():
+        assert reader.BRIDGE[key]["range"] == pytest.approx([x.low, x.high], abs=0.06)
+
+
+@pytest.mark.parametrize(
+    ("over", "says"),
+    [
+        ({"bridge": {"frontier_growth": 0.1}}, "bridge.frontier_growth must be above 1; got 0.1"),
+        ({"bridge": {"per_decade": [-1, 4]}}, "bridge.per_decade must be above 0"),
+        ({"follower": {"flows": {"own": {"part": "Enflame-S60", "units": 5e6}}}}, "has no 16-bit rate"),
+    ],
+)
+def test_what_would_count_nothing_or_run_backwards(over, says):
+    with pytest.raises(DataError, match=says):
+        small(**over)
+
+
+def test_a_key_that_stands_twice(tmp_path):
+    path = tmp_path / "twice.yaml"
+    path.write_text("base: central\nuntil: 2027\nuntil: 2029\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"twice\.yaml:1: key 'until' stands twice"):
+        reader.read(str(path))
 
 
 def test_halving_times_are_growth():
@@ -284,7 +318,7 @@ def test_a_run_is_plain_and_complete(central):
 
 def test_the_tornado_moves_one_input_at_a_time(central):
     rows = {r["input"]: r for r in central["tornado"]}
-    widths = [max(abs(r[k]["high"] - r[k]["low"]) for k in ("lag_compute", "lag_index")) for r in central["tornado"]]
+    widths = [max(abs(r[k]["high"] - r[k]["low"]) for k in runner.LAGS) for r in central["tornado"]]
     assert widths == sorted(widths, reverse=True)
     assert rows["leader.share"]["lag_compute"]["high"] > rows["leader.share"]["lag_compute"]["low"]
     assert rows["follower.history"]["lag_index"]["high"] < rows["follower.history"]["lag_index"]["low"]
@@ -502,6 +536,41 @@ def test_the_index_bridge_of_2024_is_fitted_on_models_of_its_time():
         assert (s.bridge[key].low, s.bridge[key].high) == pytest.approx((x.low, x.high), abs=0.06)
 
 
+def test_the_measured_line_starts_at_the_range_over_rules():
+    """The files hold what `cutline gap china us` says on their days."""
+    for name, day in (("central", None), (reader.BACKTEST, "2024-12-31")):
+        s = reader.read(name)
+        low, high = gap(Ask("china", "us", on=day))["range_months"]
+        assert (s.bridge["measured"].low, s.bridge["measured"].high) == pytest.approx((low, high), abs=0.05)
+        found = runner.drawn(s, 400, 0)
+        at = next(i for i, e in enumerate(runner.quarters(s)) if e >= s.measured_on)
+        assert np.quantile(found["lag_measured"][at], (0.05, 0.95)) == pytest.approx((low, high), rel=0.1)
+
+
+def test_the_measured_line_takes_the_change_of_the_bridges():
+    for weight, fan in ((0.0, "lag_index"), (1.0, "lag_compute")):
+        s = small(bridge={"measured": 7, "measured_on": "2024-12-31", "blend": weight})
+        found = runner.drawn(s, 100, 3)
+        at = next(i for i, e in enumerate(runner.quarters(s)) if e >= s.measured_on)
+        assert found["lag_measured"] == pytest.approx(7 + found[fan] - found[fan][at])
+    assert "lag_measured" not in runner.run(small(), 100)["fans"]
+
+
+@pytest.mark.parametrize(
+    ("bridge", "says"),
+    [
+        ({"measured": [4, 8]}, "measured and measured_on go together"),
+        ({"measured_on": "2024-12-31"}, "measured and measured_on go together"),
+        ({"measured": 5, "measured_on": "2022-01-01"}, "must lie from 2023-01-01"),
+        ({"measured": 5, "measured_on": "2027-01-01"}, "at most 2026-12-31"),
+        ({"blend": [0, 2]}, "blend"),
+    ],
+)
+def test_a_measured_lag_that_is_none(bridge, says):
+    with pytest.raises(DataError, match=says):
+        small(bridge=bridge)
+
+
 def test_the_scenario_of_2024_knows_nothing_later():
     s = reader.read(reader.BACKTEST)
     assert s.rules.known == s.known_by == hindcast.KNOWN == s.leader.history == s.follower.history
@@ -512,10 +581,10 @@ def test_the_scenario_of_2024_knows_nothing_later():
 def test_the_backtest_counts_what_is_inside_by_bridge():
     found = hindcast.backtest(300)
     rows = found["rows"]
-    assert len(rows) == 11 and {r["bridge"] for r in rows} == {"", "lag_compute", "lag_index"}
+    assert len(rows) == 14 and {r["bridge"] for r in rows} == {"", "lag_compute", "lag_index", "lag_measured"}
     censored = [r for r in rows if r["inside"] is None]
     assert [(r["what"], r["came"]) for r in censored] == [("largest run of CN", None)]
-    for name, of in (("supply", 4), ("lag_compute", 3), ("lag_index", 3)):
+    for name, of in (("supply", 4), ("lag_compute", 3), ("lag_index", 3), ("lag_measured", 3)):
         mine = [r for r in rows if r["bridge"] == hindcast.BRIDGES[name] and r["inside"] is not None]
         assert found["inside"][name]["of"] == of == len(mine)
         assert found["inside"][name]["inside"] == sum(r["low"] <= r["came"] <= r["high"] for r in mine)

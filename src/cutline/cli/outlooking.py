@@ -44,6 +44,16 @@ def _words(text: str | None) -> tuple[str, ...]:
     return tuple(w.strip() for w in (text or "").split(",") if w.strip())
 
 
+def _points(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = -1.0
+    if not 0 <= found < 1e6:
+        raise CutlineError(f"--tolerance must be a number of points of at least 0; got '{text}'")
+    return found
+
+
 def _seed(text: str) -> int:
     if not text.strip().isdigit():
         raise CutlineError(f"--seed must be a whole number of at least 0; got '{text}'")
@@ -102,7 +112,7 @@ def gap(
 
     target = plots.target(plot)
     rules = rooms.RULES if rule.strip().casefold() == "all" else tuple(r.upper() for r in _words(rule))
-    allowed = inputs.decimal(tolerance, "--tolerance") if tolerance not in ("0", "0.0") else 0.0
+    allowed = None if tolerance is None else _points(tolerance)
     ask = rooms.Ask(
         follower, leader, yardstick.strip().casefold(), day(vintage, "--vintage"), day(on, "--on"), day(since, "--since"), rules, allowed, dates,
         _words(without), benchmarks, intervals, inputs.whole(draws or "300", "--draws", 1e4), _seed(seed),

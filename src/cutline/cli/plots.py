@@ -121,12 +121,15 @@ def supply(answer: Answer, path: Path) -> None:
     save(chart.properties(title=f"{answer['country']}: chips in service by what they are worth, up to {answer['on']}"), path)  # fmt: skip
 
 
+LAGS = {"lag_compute": "by compute", "lag_index": "by the index", "lag_measured": "from the measured"}
+
+
 def fan(answer: Answer, path: Path) -> None:
     """Draw a scenario: fans of both fleets, both largest runs, the lag by both bridges, and what moves it."""
     alt = altair()
     fleets = _band(alt, answer, {"leader_fleet": "leader", "follower_fleet": "follower"}, "fleet, H100", True)
     runs = _band(alt, answer, {"leader_run": "leader", "follower_run": "follower"}, "largest run, FLOP", True)
-    lags = _band(alt, answer, {"lag_compute": "by compute", "lag_index": "by the index"}, "lag, months", False)
+    lags = _band(alt, answer, {k: name for k, name in LAGS.items() if k in answer["fans"]}, "lag, months", False)
     both = alt.vconcat(alt.hconcat(fleets, runs, lags).resolve_scale(color="independent"), _tornado(alt, answer))
     save(both.properties(title=f"{answer['name']}: middle and 80 % of {answer['draws']:,} draws"), path)
 
@@ -138,17 +141,17 @@ def _band(alt: Any, answer: Answer, names: dict[str, str], title: str, log: bool
     )
     scale = alt.Scale(type="log") if log else alt.Scale(zero=True)
     axis = alt.Axis(format="~e", tickCount=5) if log else alt.Axis()
-    colour = alt.Color("of:N", title=None, sort=list(names.values()), scale=alt.Scale(domain=list(names.values()), range=[BLUE, RED]), legend=alt.Legend(orient="top"))  # fmt: skip
+    colour = alt.Color("of:N", title=None, sort=list(names.values()), scale=alt.Scale(domain=list(names.values()), range=[BLUE, RED, GREEN][: len(names)]), legend=alt.Legend(orient="top"))  # fmt: skip
     area = base.mark_area(opacity=0.25).encode(y=alt.Y("p10:Q", title=title, scale=scale, axis=axis), y2="p90:Q", color=colour)  # fmt: skip
     line = base.mark_line().encode(y=alt.Y("p50:Q", scale=scale), color=colour)
     return (area + line).properties(width=230, height=200)
 
 
 def _tornado(alt: Any, answer: Answer) -> Any:
-    rows = [{"input": r["input"], "bridge": name, **r[key]} for r in answer["tornado"][:10] for key, name in (("lag_compute", "by compute"), ("lag_index", "by the index"))]  # fmt: skip
+    rows = [{"input": r["input"], "bridge": name, **r[key]} for r in answer["tornado"][:10] for key, name in LAGS.items() if key in r]  # fmt: skip
     order = list(dict.fromkeys(r["input"] for r in rows))
     bars = alt.Chart(alt.Data(values=rows)).mark_bar().encode(
         y=alt.Y("input:N", sort=order, title=None, axis=alt.Axis(labelLimit=260)), x=alt.X("low:Q", title="months at its 10 and 90 % ends", scale=alt.Scale(zero=False)), x2="high:Q",
-        color=alt.Color("bridge:N", scale=alt.Scale(domain=["by compute", "by the index"], range=[BLUE, RED]), legend=None),
-    ).properties(width=300, height=18 * len(order))  # fmt: skip
+        color=alt.Color("bridge:N", scale=alt.Scale(domain=list(LAGS.values()), range=[BLUE, RED, GREEN]), legend=None),
+    ).properties(width=210, height=18 * len(order))  # fmt: skip
     return bars.facet(column=alt.Column("bridge:N", title=None)).resolve_scale(x="independent")

@@ -20,7 +20,7 @@ def months(x: float | None) -> str:
     >>> months(6.94), months(None)
     ('6.9', '-')
     """
-    return "-" if x is None else f"{x:.1f}"
+    return "-" if x is None else f"{x + 0.0:.1f}".replace("-0.0", "0.0")
 
 
 def span(row: Answer, low: str = "low", high: str = "high") -> str:
@@ -55,14 +55,17 @@ def _verdict(answer: Answer) -> None:
             "No figure: " + (answer["estimates"][0]["why"] if answer["estimates"] else "no rule was asked"), "bold"
         )
         return
-    ends = f"{low:.1f} to {high:.1f}" if f"{low:.1f}" != f"{high:.1f}" else f"{low:.1f}"
-    said = (
-        f"{ends} months behind by definition" if high > 0 else f"{-high:.1f} to {-low:.1f} months ahead by definition"
-    )
+    ends = f"{months(low)} to {months(high)}" if months(low) != months(high) else months(low)
+    ahead = f"it is {months(-high)} to {months(-low)} months ahead by definition"
+    said = f"{ends} months by definition" if high > 0.05 else ahead
     today = answer["today"]
     if today is not None:
         inside = f" ({span(today)}, 90 %)" if span(today) else ""
-        said += f"; {months(today['months'])}{inside} on the last day"
+        said += (
+            f"; {months(today['months'])}{inside} on the last day"
+            if today["points"] > 0
+            else f"; {-today['points']:.1f} points ahead on the last day"
+        )
     screen.line(f"{answer['follower']} behind {answer['leader']}: {said}", "bold", hang=2)
 
 
@@ -76,12 +79,11 @@ def _estimates(rows: list[Answer]) -> None:
         if r["rule"] == "V":
             return f"{r['points']:.1f} points at {r['points_per_year']:.1f} a year"
         if r["rule"] == "H3":
-            return f"matched ones alone {months(r['matched_months'])}, median {months(r['median_months'])}"
-        return (
-            ""
-            if r["last_months"] is None
-            else f"{'last day' if r['rule'] != 'H2' else 'top level'} {months(r['last_months'])}"
-        )
+            said = f"matched ones alone {months(r['matched_months'])}, median {months(r['median_months'])}"
+        else:
+            place = "last day" if r["rule"] != "H2" else "top level"
+            said = "" if r["last_months"] is None else f"{place} {months(r['last_months'])}"
+        return said + (", not in the range" if r["why"] else "")
 
     screen.columns(
         ["rule", "months", "90 %", "matched", "open", ""],
@@ -213,6 +215,7 @@ def supply(answer: Answer) -> None:
     ]
     rows += [row("  of it not legal", None, answer["not_legal_h100e"])]
     screen.columns(["thousands", "chips", *(f"H100 by {w}" for w in WORKLOADS), ""], rows, right=(1, 2, 3, 4, 5))
+    _sites(answer["sites"])
     screen.line()
     chips = [r for r in answer["rows"] if r["p50"] >= 1000][:12]
     screen.columns(
@@ -238,8 +241,23 @@ def supply(answer: Answer) -> None:
         "only what a source counts is in it: not chips from before 2022, cards without a name, smuggling of other years",
         hang=2,
     )
-    screen.ends(f"{answer['draws']:,} draws, seed {answer['seed']}; flows up to {answer['flows_end']}", words.version())
+    if answer["planned"]:
+        screen.line(f"makers' targets for the year, not counts: {', '.join(answer['planned'])}", hang=2)
+    if answer["on"] > answer["counted_to"]:
+        screen.line(
+            f"nothing is counted after {answer['counted_to']}: what came later is missing, or is a target", hang=2
+        )
+    screen.ends(f"{answer['draws']:,} draws, seed {answer['seed']}; counted to {answer['counted_to']}", words.version())
     screen.line("sources: " + ", ".join(answer["sources"]), hang=2)
+
+
+def _sites(found: Answer) -> None:
+    if not found["count"]:
+        screen.line("known sites in the country: none")
+        return
+    share = "" if found["share_of_stock"] is None else f", {100 * found['share_of_stock']:.0f} % of the median above"
+    apart = f"; {found['without_worth']} of them in no sum" if found["without_worth"] else ""
+    screen.line(f"known sites in the country: {found['count']}, worth {found['h100e']['peak'] / 1e6:.2f} million H100 by peak{share}: a floor, by place and not by owner{apart}", hang=2)  # fmt: skip
 
 
 def claims(rows: list[Answer], whole: bool) -> None:

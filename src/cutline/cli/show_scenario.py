@@ -8,17 +8,14 @@ from cutline.cli import screen, words
 from cutline.cli.words import digits, large
 
 Answer = dict[str, Any]
-NAMES = {"lag_compute": "by compute", "lag_index": "by the index"}
-
-
-def of(row: Answer, scale: float = 1.0) -> str:
-    """Write a median with the middle four fifths of draws."""
-    return f"{digits(row['p50'] / scale)}  ({digits(row['p10'] / scale)} to {digits(row['p90'] / scale)})"
+NAMES = {"lag_measured": "from the measured lag on", "lag_compute": "by compute", "lag_index": "by the index"}
+HEADS = {"lag_measured": "from the measured", "lag_compute": "by compute", "lag_index": "by the index"}
 
 
 def months(row: Answer) -> str:
     """Write months with the middle four fifths of draws."""
-    return f"{row['p50']:.0f}  ({row['p10']:.0f} to {row['p90']:.0f})"
+    low, middle, high = (round(row[k]) for k in ("p10", "p50", "p90"))
+    return f"{middle} ({low} to {high})"
 
 
 def scenario(answer: Answer) -> None:
@@ -26,28 +23,24 @@ def scenario(answer: Answer) -> None:
     fans = answer["fans"]
     last = {k: rows[-1] for k, rows in fans.items()}
     screen.line()
-    said = [f"{months(last[k])} months {name}" for k, name in NAMES.items()]
-    screen.line(f"{answer['name']}, on {answer['until']}: {' and '.join(said)}, 80 %", "bold", hang=2)
+    names = {k: name for k, name in NAMES.items() if k in fans}
+    said = ", ".join(f"{months(last[k])} {name}" for k, name in names.items())
+    screen.line(f"{answer['name']}, months behind on {answer['until']}: {said}, 80 %", "bold", hang=2)
     if answer["about"]:
         screen.line(answer["about"].strip(), hang=0)
     screen.line()
-    shown = [i for i, r in enumerate(fans["ratio"]) if r["day"].endswith("12-31")]
-    shown = sorted({*shown, len(fans["ratio"]) - 1})
-    screen.columns(
-        ["end of", "fleets, M H100", "largest runs, FLOP", "ratio", "months by compute", "by the index"],
-        [
-            [
-                fans["ratio"][i]["day"][:7],
-                " : ".join(digits(fans[f"{side}_fleet"][i]["p50"] / 1e6) for side in ("leader", "follower")),
-                " : ".join(f"{fans[f'{side}_run'][i]['p50']:.1e}" for side in ("leader", "follower")),
-                of(fans["ratio"][i]),
-                months(fans["lag_compute"][i]),
-                months(fans["lag_index"][i]),
-            ]
-            for i in shown
-        ],
-        right=(1, 2, 3, 4),
-    )
+    ends = [r["day"] for r in fans["ratio"]]
+    shown = sorted({*(i for i, day in enumerate(ends) if day.endswith("12-31")), len(ends) - 1})
+
+    def row(i: int) -> list[str]:
+        fleets, runs = ([fans[f"{side}_{k}"][i]["p50"] for side in ("leader", "follower")] for k in ("fleet", "run"))
+        return [
+            ends[i][:7], " : ".join(digits(x / 1e6) for x in fleets), " : ".join(f"{x:.1e}" for x in runs), digits(fans["ratio"][i]["p50"]),
+            *(months(fans[k][i]) for k in names),
+        ]  # fmt: skip
+
+    heads = ["end of", "fleets, M H100", "largest runs, FLOP", "ratio", *(HEADS[k] for k in names)]
+    screen.columns(heads, [row(i) for i in shown], right=range(1, len(heads) - 1))
     screen.line()
     _tornado(answer)
     _models(answer)
@@ -58,10 +51,11 @@ def scenario(answer: Answer) -> None:
 
 def _tornado(answer: Answer) -> None:
     screen.line("what moves it (months at the 10 and 90 % end of one input, all others in the middle)")
+    names = [k for k in NAMES if k in answer["fans"]]
     screen.columns(
-        ["input", "by compute", "by the index", ""],
-        [[r["input"], *(f"{r[k]['low']:.1f} to {r[k]['high']:.1f}" for k in NAMES), ""] for r in answer["tornado"][:8]],
-        right=(1, 2),
+        ["input", *(HEADS[k] for k in names), ""],
+        [[r["input"], *(f"{r[k]['low']:.1f} to {r[k]['high']:.1f}" for k in names), ""] for r in answer["tornado"][:8]],
+        right=range(1, len(names) + 1),
     )
     screen.line()
 
@@ -81,7 +75,7 @@ def _passes(answer: Answer) -> None:
 def _doubt(answer: Answer) -> None:
     history = ", ".join(f"{side} counted to {day}" for side, day in answer["history"].items() if day)
     if history:
-        screen.line(f"chips: {history}", hang=2)
+        screen.line(f"chips: {history}, with makers' targets where nothing is counted yet", hang=2)
     screen.line(f"guesses: {', '.join(r['input'] for r in answer['assumed'])} (--json has their ranges and notes)", hang=2)  # fmt: skip
     screen.ends(f"{answer['draws']:,} draws, seed {answer['seed']}", words.version())
     screen.line("sources: " + ", ".join(answer["sources"]), hang=2)
@@ -90,7 +84,7 @@ def _doubt(answer: Answer) -> None:
 def backtest(answer: Answer) -> None:
     """Print what a scenario of the end of 2024 said of what came."""
     screen.line()
-    counts = ", ".join(f"{NAMES.get(k, k)} {x['inside']} of {x['of']}" for k, x in answer["inside"].items())
+    counts = ", ".join(f"{HEADS.get(k, k)} {x['inside']} of {x['of']}" for k, x in answer["inside"].items())
     screen.line(f"Inside the 80 % band of what was known by {answer['known']}: {counts}", "bold", hang=2)
     screen.line()
 
@@ -98,7 +92,7 @@ def backtest(answer: Answer) -> None:
         big = r["high"] > 1e15
         came = "not published" if r["came"] is None else f"{r['came']:.1e}" if big else digits(r["came"])
         ends = [f"{r[k]:.1e}" if big else digits(r[k]) for k in ("low", "high")]
-        what = f"{r['what']}, {NAMES[r['bridge']]}" if r["bridge"] else r["what"]
+        what = f"lag, {HEADS[r['bridge']]}" if r["bridge"] else r["what"]
         return [what, r["day"], came, " to ".join(ends), {True: "yes", False: "no", None: "not counted"}[r["inside"]]]
 
     screen.columns(

@@ -76,10 +76,14 @@ class Vintage(NamedTuple):
 
 
 class Organisation(NamedTuple):
-    """A maker, as the tables write it, and its group of countries. Joint work of several makers is one entry."""
+    """A maker, as the tables write it, its group of countries, and the maker that it is part of, if any.
+
+    Joint work of several makers is one entry, with commas between them.
+    """
 
     org: str
     country_group: str
+    parent: str
 
 
 Row = TypeVar("Row")
@@ -144,7 +148,7 @@ def organisations() -> tuple[Organisation, ...]:
     for line, row in reader.rows(path, list(Organisation._fields)):
         if row["org"] in seen:
             raise DataError(path.name, line, f"organisation '{row['org']}' is listed twice")
-        seen[row["org"]] = Organisation(row["org"], _group(path.name, line, row["country_group"]))
+        seen[row["org"]] = Organisation(row["org"], _group(path.name, line, row["country_group"]), row["parent"])
     return tuple(seen.values())
 
 

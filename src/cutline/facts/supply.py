@@ -1,21 +1,26 @@
-"""Chips that reached countries, and published training runs: rows of `data/outlook`, checked at load."""
+"""Chips that reached countries, known sites, and published training runs: rows of `data/outlook`, checked at load."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from math import isfinite
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from cutline.core.errors import CutlineError, DataError, UnknownName, suggestions
 from cutline.facts import reader
+from cutline.facts.law import country_names
 
 FOLDER = reader.DATA / "outlook"
 KINDS = ("sale", "domestic", "smuggled", "rented", "stock", "retired")
 DISTRIBUTIONS = ("lognormal", "exact")
 CONFIDENCE = ("Confident", "Likely", "Speculative", "Unknown")
+STATUS = ("existing", "partial", "planned", "decommissioned")
+"""Of a site; a partial one has at least what its row counts."""
+CERTAINTY = ("confirmed", "likely", "company", "reported", "vendor", "derived", "analyst")
+"""Of a site: the first two are Epoch AI's words, then who says so; derived: a product of two figures."""
 GROUPS = ("US", "China", "China+US", "Multinational incl. US", "Other", "")
 T = TypeVar("T")
 ANY = "any"
@@ -73,6 +78,50 @@ class Training(NamedTuple):
     source: str
 
 
+class Site(NamedTuple):
+    """Chips that stand, stood or are to stand at one place; either a chip and its number, or a worth, or only a number."""
+
+    name: str
+    operator: str
+    country: str
+    """ISO code of the country where the place is"""
+    status: str
+    since: str
+    """day, month or year of first operation as printed; empty if it is not known"""
+    chip: str
+    """empty where none of the catalogue is named"""
+    chips: float | None
+    second_chip: str
+    second_chips: float | None
+    h100e: float | None
+    """H100 that it is worth by peak, as printed, where no chip is named"""
+    certainty: str
+    part_of: str
+    """site whose count holds these chips, so that this one counts only while that one does not"""
+    source: str
+    note: str
+
+    @property
+    def opens(self) -> date | None:
+        """Last day of what is printed, or of the source's date: from then on the site exists for sure; None if it is not to be counted."""
+        printed = self.since or reader.sources()[self.source].date
+        return last_day_of(printed) if self.status in ("existing", "partial") and printed else None
+
+
+def last_day_of(text: str) -> date:
+    """Return the last day of a day, month or year.
+
+    Examples
+    --------
+    >>> str(last_day_of("2024-02")), str(last_day_of("2024-02-03")), str(last_day_of("2024"))
+    ('2024-02-29', '2024-02-03', '2024-12-31')
+    """
+    year, month, day = (*(int(part) for part in text.split("-")), 0, 0)[:3]
+    if day:
+        return date(year, month, day)
+    return date(year + (month or 12) // 12, (month or 12) % 12 + 1, 1) - timedelta(1)
+
+
 def _known(what: str, value: str, known: tuple[str, ...]) -> str:
     if value not in known:
         close = suggestions(value, known, 1)
@@ -98,6 +147,23 @@ def _day(what: str, text: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise CutlineError(f"{what} must be a day such as 2024-12-31; got '{text}'") from None
+
+
+def _since(text: str) -> str:
+    try:
+        good = reader.DATE.fullmatch(text) is not None and bool(last_day_of(text))
+    except ValueError:
+        good = False
+    if text and not good:
+        raise CutlineError(f"since must be a day, month or year such as 2024-12-31; got '{text}'")
+    return text
+
+
+def _chip(text: str) -> str:
+    chip = reader.table("chips").resolve(text)
+    if chip != text:
+        raise CutlineError(f"chip '{text}' is written {chip} in the catalogue")
+    return chip
 
 
 def _source(text: str) -> str:
@@ -131,9 +197,7 @@ def _flow(row: dict[str, str]) -> Flow:
         raise CutlineError(f"end must not be before start; got {end} and {start}")
     use = _known("use", row["use"], ("yes", "no")) == "yes"
     if row["chip"] != ANY or use:
-        chip = reader.table("chips").resolve(row["chip"])
-        if chip != row["chip"]:
-            raise CutlineError(f"chip '{row['chip']}' is written {chip} in the catalogue")
+        _chip(row["chip"])
     units, low, high = _spread(row)
     good_low = _number("good_low", row["good_low"]) if row["good_low"] else 1.0
     good_high = _number("good_high", row["good_high"]) if row["good_high"] else 1.0
@@ -163,7 +227,31 @@ def _training(row: dict[str, str]) -> Training:
     )  # fmt: skip
 
 
+def _site(row: dict[str, str]) -> Site:
+    number = {k: _number(k, row[k]) if row[k] else None for k in ("chips", "second_chips", "h100e")}
+    if row["country"] not in country_names():
+        raise CutlineError(f"country must be an ISO code such as CN; got '{row['country']}'")
+    for key, count in (("chip", "chips"), ("second_chip", "second_chips")):
+        if row[key] and not row[count]:
+            raise CutlineError(f"{key} needs a number in {count}")
+    if bool(row["second_chip"]) != bool(row["second_chips"]) or (row["second_chip"] and not row["chip"]):
+        raise CutlineError("second_chip and second_chips stand together, after a first chip")
+    if not (row["chips"] or row["h100e"]):
+        raise CutlineError("a site needs chips or h100e")
+    if row["chip"] and row["h100e"]:
+        raise CutlineError("h100e stands only where no chip is named")
+    if not (row["chip"] or row["note"]):
+        raise CutlineError("a site without a chip needs a note that says why")
+    names = {k: _chip(row[k]) if row[k] else "" for k in ("chip", "second_chip")}
+    return Site(
+        row["name"], row["operator"], row["country"], _known("status", row["status"], STATUS), _since(row["since"]),
+        names["chip"], number["chips"], names["second_chip"], number["second_chips"], number["h100e"],
+        _known("certainty", row["certainty"], CERTAINTY), row["part_of"], _source(row["source"]), row["note"],
+    )  # fmt: skip
+
+
 FLOW_COLUMNS = [*Flow._fields]
+SITE_COLUMNS = [*Site._fields]
 RUN_COLUMNS = [
     "model", "org", "country_group", "date", "flop", "confidence", "hardware", "quantity", "hours", "open_closed", "domain", "source",
 ]  # fmt: skip
@@ -194,6 +282,33 @@ def read_flows(path: Path) -> tuple[Flow, ...]:
 def read_runs(path: Path) -> tuple[Training, ...]:
     """Read a table of training runs; errors as of `read_flows`."""
     return _read(path, RUN_COLUMNS, _training)
+
+
+def read_sites(path: Path) -> tuple[Site, ...]:
+    """Read a table of sites.
+
+    Raises
+    ------
+    DataError
+        With file and line: an unknown chip, country, status, certainty or source, a number that is negative, a bad day, a name
+        that stands twice, a whole that is not in the table.
+    """
+    names = [row["name"] for _, row in reader.rows(path, SITE_COLUMNS)]
+
+    def of(row: dict[str, str]) -> Site:
+        if not row["name"] or names.count(row["name"]) > 1:
+            raise CutlineError(f"name must be given and stand once; got '{row['name']}'")
+        if row["part_of"] and (row["part_of"] not in names or row["part_of"] == row["name"]):
+            raise CutlineError(f"part_of must name another site of the table; got '{row['part_of']}'")
+        return _site(row)
+
+    return _read(path, SITE_COLUMNS, of)
+
+
+@functools.cache
+def sites() -> tuple[Site, ...]:
+    """Return every row of sites.csv, by name."""
+    return read_sites(FOLDER / "sites.csv")
 
 
 @functools.cache

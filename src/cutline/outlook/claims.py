@@ -97,6 +97,9 @@ def free(part: str, on: date, to: str = "CN") -> bool | None:
     return None if need is None else not need
 
 
+STATES = {True: "is free", False: "needs a licence", None: "cannot be decided"}
+
+
 def _acts(part: str, on: date) -> list[str]:
     return [str(b["citation"]) for b in rule(measures.chip(part), "CN", on=on)["basis"] if b.get("citation")][:3]
 
@@ -110,12 +113,12 @@ def _rule_2022() -> Finding:
     on = date(2022, 10, 21)
     barred = {p: free(p, on) for p in ("A100-SXM-80GB", "H100-SXM-80GB")}
     left = {p: free(p, on) for p in ("A800-SXM-80GB", "H800-SXM-80GB")}
-    right = not any(barred.values()) and all(left.values())
-    said = f"on {on}: " + ", ".join(f"{p} {'free' if f else 'needs a licence'}" for p, f in (barred | left).items())
+    right = all(f is False for f in barred.values()) and all(f is True for f in left.values())
+    said = f"on {on}: " + ", ".join(f"{p} {STATES[f]}" for p, f in (barred | left).items())
     return Finding(
         "supported" if right else "not supported",
         said,
-        float(sum(map(bool, left.values()))),
+        float(sum(f is True for f in left.values())),
         sources=_acts("A100-SXM-80GB", on),
     )
 
@@ -129,7 +132,7 @@ def _rule_2023() -> Finding:
     from cutline.facts.law import country_names
 
     before, after = date(2023, 10, 22), date(2023, 11, 17)
-    caught = all(free(p, before) and not free(p, after) for p in ("A800-SXM-80GB", "H800-SXM-80GB"))
+    caught = {p: free(p, before) is True and free(p, after) is False for p in ("A800-SXM-80GB", "H800-SXM-80GB")}
     codes = sorted(country_names())
     part = measures.chip("H100-SXM-80GB")
 
@@ -140,9 +143,13 @@ def _rule_2023() -> Finding:
             return False
 
     more = [c for c in codes if needs(c, after) and not needs(c, before)]
-    right = caught and len(more) >= 40
-    why = f"both are free on {before} and need a licence on {after}; {len(more)} places need a licence for an H100 on the later day and not on the earlier"
-    return Finding("supported" if right else "in part", why, float(len(more)), sources=_acts("A800-SXM-80GB", after))
+    every = all(caught.values())
+    verdict = "supported" if every and len(more) > 40 else "in part" if every or len(more) > 40 else "not supported"
+    why = (
+        f"between {before} and {after} a licence became needed for {' and '.join(p for p, c in caught.items() if c) or 'none of the two'}; {len(more)} places need one for an H100 on the "
+        "later day and not on the earlier"
+    )  # fmt: skip
+    return Finding(verdict, why, float(len(more)), sources=_acts("A800-SXM-80GB", after))
 
 
 @claim(
@@ -194,10 +201,10 @@ def _offshore_cloud() -> Finding:
     own = rule(measures.chip("H100-SXM-80GB"), "SG", on=on, headquarters="CN")["licence_required"]
     other = rule(measures.chip("H100-SXM-80GB"), "SG", on=on, headquarters="SG")["licence_required"]
     why = (
-        f"on {on} a shipment to Singapore needs {'a' if own else 'no'} licence for a buyer with Chinese headquarters and {'one' if other else 'none'} for a buyer from there; the rules "
-        "tested here are on exports of items, and none of their rows is on renting: what a tenant does is for the reader to check"
-    )
-    return Finding("in part", why, sources=_acts("H100-SXM-80GB", on))
+        f"on {on} a shipment to Singapore {'needs' if own else 'needs no' if own is False else 'may need'} a licence for a buyer with Chinese headquarters and {'needs' if other else 'needs none' if other is False else 'may need'} "
+        "one for a buyer from there; the rules tested here are on exports of items, and none of their rows is on renting: what a tenant may do is for the reader to check"
+    )  # fmt: skip
+    return Finding("in part" if other is False else "not supported", why, sources=_acts("H100-SXM-80GB", on))
 
 
 # what cannot be settled by numbers of this engine

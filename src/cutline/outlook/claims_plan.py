@@ -7,7 +7,7 @@ from typing import Any
 
 from cutline.facts.chips import chip
 from cutline.facts.models import model
-from cutline.outlook.claims import Finding, active, claim, free, price
+from cutline.outlook.claims import STATES, Finding, active, claim, free, price
 
 Answer = dict[str, Any]
 
@@ -15,6 +15,14 @@ Answer = dict[str, Any]
 def used(*answers: Answer) -> list[str]:
     """Return the sources of the facts that answers used, guesses left out."""
     return sorted({s["source"] for a in answers for s in a["sources"]} - {"guess"})
+
+
+def tokens(name: str) -> float | None:
+    """Return the training tokens of a model, None where they are not published."""
+    from cutline.facts import reader
+
+    found = reader.table("models").best(model(name).name, "tokens")
+    return None if found is None else float(found.value)
 
 
 def planned(name: str, on: str, tokens: float, **options: Any) -> Answer:
@@ -129,8 +137,7 @@ def _quantity() -> Finding:
         answers += both
     spread = max(ratios) / min(ratios)
     why = (
-        "the free part takes " + ", ".join(f"{r:.1f}" for r in ratios) + " times as long as an H100 for runs of 8, 70 and 405 billion parameters: the same factor at every size, so that what is lacking is "
-        "the number of chips, which grows with the run"
+        "the free part takes " + ", ".join(f"{r:.1f}" for r in ratios) + " times as long as an H100 for runs of 8, 70 and 405 billion parameters: " + ("about the same factor at every size, so that what is lacking is the number of chips, which grows with the run" if spread < 1.5 else "a factor that depends on the size")
     )  # fmt: skip
     return Finding(
         "supported" if spread < 1.5 else "in part", why, ratios[-1], min(ratios), max(ratios), used(*answers)
@@ -145,8 +152,9 @@ def _quantity() -> Finding:
 def _low_precision() -> Finding:
     answers = [planned("llama-3-70b", "1024 x H800-SXM-80GB", 15e12, precision=p) for p in ("bf16", "fp8")]
     wide, narrow = (a["best"] for a in answers)
+    have = [p for p in ("A100-SXM-80GB", "Ascend-910B1") if ("peak", "fp8-dense") in chip(p).facts]
     time, energy = 1 - narrow["days"] / wide["days"], 1 - narrow["energy_j"] / wide["energy_j"]
-    why = f"llama-3-70b on 1,024 H800: FP8 takes {100 * time:.0f} % less time and {100 * energy:.0f} % less energy than bf16; A100 and 910B have no FP8 products and gain nothing so"
+    why = f"llama-3-70b on 1,024 H800: FP8 takes {100 * time:.0f} % less time and {100 * energy:.0f} % less energy than bf16; of A100 and 910B {', '.join(have) or 'none'} has FP8 products"
     return Finding("supported" if min(time, energy) > 0.05 else "not supported", why, time, sources=used(*answers))
 
 
@@ -181,11 +189,15 @@ def _small() -> Finding:
         answers.append(run.serve(q))
         speeds[name] = answers[-1]["best"]["tokens_per_s_per_user"]
     flop = active("qwen3-8b") / active("qwen3-235b-a22b")
+    data = [tokens(name) for name in ("qwen3-8b", "qwen3-235b-a22b")]
+    right = [flop < 0.5, speeds["qwen3-8b"] >= 20.0, None not in data and (data[0] or 0.0) < (data[1] or 0.0)]
     why = (
-        f"a token of qwen3-8b takes {flop:.2f} of the operations of qwen3-235b-a22b's; one H20 writes {speeds['qwen3-8b']:.0f} tokens/s for a user with it, eight write {speeds['qwen3-235b-a22b']:.0f} with the large one; both "
-        "were trained on 36T tokens, so the data was not less"
+        f"a token of qwen3-8b takes {100 * flop:.0f} % of the operations of qwen3-235b-a22b's; one H20 writes {speeds['qwen3-8b']:.0f} tokens/s for a user with it, eight write {speeds['qwen3-235b-a22b']:.0f} with the large one; "
+        f"the data was {'less' if right[2] else 'not less' if None not in data else 'not published'}"
     )  # fmt: skip
-    return Finding("in part", why, flop, sources=used(*answers))
+    return Finding(
+        "supported" if all(right) else "in part" if any(right) else "not supported", why, flop, sources=used(*answers)
+    )
 
 
 @claim(
@@ -201,8 +213,9 @@ def _edge() -> Finding:
 
     phone = local_run.run(model("qwen2.5-7b"), "Snapdragon 8 Elite", "q4_0", 4096, unit="npu")
     laptop = local_run.run(model("qwen2.5-7b"), "M3 Pro 18GB", "q4_k_m", 4096)
-    why = f"a model of 7 billion parameters writes {phone['decode_tokens_per_s']:.0f} tokens/s on a phone's NPU and {laptop['decode_tokens_per_s']:.0f} on a laptop, in four bits; neither part meets a control on chips"
-    right = phone["fits"] and phone["decode_tokens_per_s"] > 5
+    law = [free(chip(part).name, date(2024, 8, 1)) for part in ("Snapdragon 8 Elite", "M3 Pro")]
+    why = f"a model of 7 billion parameters writes {phone['decode_tokens_per_s']:.0f} tokens/s on a phone's NPU and {laptop['decode_tokens_per_s']:.0f} on a laptop, in four bits; on 2024-08-01 the phone's part to China {STATES[law[0]]}, the laptop's {STATES[law[1]]}"
+    right = phone["fits"] and phone["decode_tokens_per_s"] > 5 and False not in law
     return Finding(
         "supported" if right else "not supported",
         why,
@@ -281,30 +294,21 @@ def _deepseek() -> Finding:
 def _share() -> Finding:
     from cutline.facts.supply import flows
 
-    rows = [
-        f
-        for f in flows()
-        if f.chip.startswith(("H100", "H800")) and f.kind == "sale" and f.start.year == 2023 == f.end.year and f.use
-    ]
-    china, other = (sum(f.units for f in rows if (f.country == "CN") == is_china) for is_china in (True, False))
-    if not china or not other:
+    rows = [f for f in flows() if f.kind == "sale" and f.start.year == 2023 == f.end.year]
+    china = [f for f in rows if f.country == "CN" and f.chip.startswith("H800") and f.use]
+    world = [f for f in rows if f.country == "WW" and f.chip.startswith("H100")]
+    if not china or not world:
         return Finding("cannot be checked", "no table of shipments by buyer of 2023 is in the catalogue")
-    low, high = sum(f.low for f in rows if f.country == "CN"), sum(f.high for f in rows if f.country == "CN")
-    share = china / (china + other)
-    was = "free" if free("H100-SXM-80GB", date(2023, 3, 1)) else "barred"
-    near = low <= 125000 <= high
+    units, low, high = (sum(getattr(f, k) for f in china) for k in ("units", "low", "high"))
+    whole = sum(f.units for f in world)
+    share, ends = units / (units + whole), (low / (low + whole), high / (high + whole))
     why = (
-        f"{china:,.0f} H800 ({low:,.0f} to {high:,.0f}) went to China in 2023, an H100 was {was}; they are {100 * share:.0f} % of the H100 and H800 that the catalogue counts by buyer, which leaves buyers "
-        "outside both countries and small ones out"
+        f"{units:,.0f} H800 ({low:,.0f} to {high:,.0f}) went to China in 2023 and {whole:,.0f} H100 were sold in the world; on 2023-03-01 an H100 to China {STATES[free('H100-SXM-80GB', date(2023, 3, 1))]}; "
+        f"the claim's 125,000 would be {100 * 125000 / (125000 + whole):.0f} % of all"
     )  # fmt: skip
-    return Finding(
-        "in part" if near else "not supported",
-        why,
-        share,
-        low / (china + other),
-        high / (china + other),
-        sorted({f.source for f in rows}),
-    )
+    near = [low <= 125000 <= high, ends[0] <= 0.2 <= ends[1]]
+    verdict = "supported" if all(near) else "in part" if any(near) else "not supported"
+    return Finding(verdict, why, share, *ends, sorted({f.source for f in (*china, *world)}))
 
 
 @claim(
@@ -323,4 +327,5 @@ def _smuggling() -> Finding:
         return Finding("cannot be checked", "no estimate of smuggled chips is in the catalogue")
     middle, low, high = (sum(getattr(f, k) for f in rows) for k in ("units", "low", "high"))
     why = f"published estimates for 2024 lie between {low:,.0f} and {high:,.0f} chips; court filings name shell companies; nobody has counted"
-    return Finding("supported" if low > 0 else "in part", why, middle, low, high, sorted({f.source for f in rows}))
+    verdict = "supported" if low >= 1000 else "in part" if high >= 1000 else "not supported"
+    return Finding(verdict, why, middle, low, high, sorted({f.source for f in rows}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from datetime import date
 from math import log10
@@ -16,8 +17,8 @@ Z90 = 1.6448536269514722
 """Half of a 90 % interval in standard deviations."""
 DOUBT = {"Confident": 3.0, "Likely": 10.0, "Speculative": 30.0}
 """Factor either way that a published training compute may be off, 90 % (guess: commonly quoted of Epoch AI's labels)."""
-RESTRICTED = ("A800", "H800", "H20", "Ascend", "MI308", "L20")
-"""How the names of chips begin that were cut down for China or made there in answer to the rules."""
+RESTRICTED = re.compile(r"\b(A800|H800|H20|L20|L2|MI308X?|Ascend)\b|昇腾", re.I)
+"""Words for chips that were cut down for China or made there in answer to the rules."""
 YARDSTICKS = ("eci", "arena", "compute")
 DATE_RULES = ("vintage", "announced", "available")
 
@@ -54,14 +55,25 @@ def chips_of(words: Iterable[str]) -> str:
 
     Examples
     --------
-    >>> chips_of(["NVIDIA H800 SXM5"]), chips_of(["NVIDIA A100"]), chips_of([])
+    >>> chips_of(["NVIDIA H800 SXM5"]), chips_of(["NVIDIA H200"]), chips_of([])
     ('restricted', 'other', 'unknown')
     """
-    table = supply.hardware()
-    names = [table.get(w, w) for w in words]
-    if not names:
-        return "unknown"
-    return "restricted" if any(n.startswith(RESTRICTED) for n in names) else "other"
+    said = list(words)
+    if any(RESTRICTED.search(w) for w in said):
+        return "restricted"
+    return "other" if said else "unknown"
+
+
+def makers_of(org: str) -> set[str]:
+    """Return the makers of a model, each with the maker that it is part of; joint work has several.
+
+    Examples
+    --------
+    >>> sorted(makers_of("Google DeepMind,Google")), sorted(makers_of("DeepSeek,Peking University"))
+    (['Google', 'Google DeepMind'], ['DeepSeek', 'Peking University'])
+    """
+    parts = {p.strip() for p in org.split(",") if p.strip()}
+    return parts | {o.parent for o in outlook.organisations() if o.org in parts and o.parent}
 
 
 def _hardware() -> dict[str, str]:
@@ -174,9 +186,10 @@ def members(entries: list[Entry], group: str) -> list[Entry]:
         If a group is not known; the message says what is.
     """
     key = group.strip().casefold()
-    makers = {e.org.casefold() for e in entries if e.org}
+    makers = {m.casefold() for org in {e.org for e in entries} for m in makers_of(org)}
     if key in makers:
-        return [e for e in entries if e.org.casefold() == key]
+        mine = {org for org in {e.org for e in entries} if key in {m.casefold() for m in makers_of(org)}}
+        return [e for e in entries if e.org in mine]
     parts = key.split("-")
     if all(p in WORDS for p in parts):
         return [e for e in entries if all(WORDS[p](e) for p in parts)]

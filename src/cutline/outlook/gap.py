@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from cutline.outlook.entries import (
     Entry,
     day_number,
     day_text,
+    makers_of,
     members,
     of_board,
     of_compute,
@@ -47,6 +50,8 @@ FIRST_RECORD = "2023-01-01"
 NEWEST = "2026-10-01"
 INTERVALS = ("published", "models", "rows", "benchmarks")
 BENCHMARKS = ("all", "optimized", "unoptimized")
+FEWEST_SCORES = 4
+"""Scores that a model needs in a refit, as in the index."""
 
 
 @dataclass(frozen=True)
@@ -136,9 +141,12 @@ def _eci(ask: Ask) -> Sample:
     if ask.index is not None:
         if refit:
             raise CutlineError("a refit needs scores; leave benchmarks and intervals out with an index of your own")
-        rows = outlook.read_index(ask.index, vintage=ask.vintage or ask.index.name)
-        vintage, source = rows[0].vintage, [str(ask.index)]
-        rows = tuple(r for r in rows if r.vintage == vintage)
+        found = outlook.read_index(ask.index, vintage=ask.vintage or ask.index.name)
+        there = sorted({r.vintage for r in found})
+        vintage, source = ask.vintage or there[-1], [ask.index.name]
+        if vintage not in there:
+            raise CutlineError(f"{ask.index.name} has no vintage '{vintage}'; there are {', '.join(there)}")
+        rows = tuple(r for r in found if r.vintage == vintage)
     else:
         scored = [v.vintage for v in outlook.vintages() if v.scored]
         vintage = ask.vintage or (scored[-1] if refit else NEWEST)
@@ -153,8 +161,14 @@ def _eci(ask: Ask) -> Sample:
         else max(day_text(e.day) for e in entries)
     )
     if refit:
+        every = len(entries)
         entries, drawn = _refit(ask, vintage, rows, entries)
-        note.append(f"refitted on {ask.benchmarks} benchmarks, {ask.draws} draws")
+        gone = (
+            f"; {every - len(entries)} models with fewer than {FEWEST_SCORES} scores left out"
+            if every > len(entries)
+            else ""
+        )
+        note = [f"refitted on {ask.benchmarks} benchmarks, {ask.draws} draws{gone}"]
         return Sample(entries, drawn, vintage, last, True, note, source)
     covers = next((v.covers for v in outlook.vintages() if v.vintage == vintage), "")
     return Sample(
@@ -168,6 +182,8 @@ def _refit(
     """Fit the scores of a vintage again, on some benchmarks or with draws of its rows; models that fall out are left out."""
     wanted = {"all": (True, False, None), "optimized": (True,), "unoptimized": (False, None)}[ask.benchmarks]
     kept = [s for s in outlook.scores(vintage) if s.optimized in wanted]
+    counts = Counter(s.model for s in kept)
+    kept = [s for s in kept if counts[s.model] >= FEWEST_SCORES]
     columns = [s.model for s in kept], [s.benchmark for s in kept], [s.score for s in kept]
     try:
         own = irt.scaled(irt.fit(*columns))
@@ -175,16 +191,13 @@ def _refit(
         found = irt.bootstrap(*columns, draws=ask.draws, seed=ask.seed, by=by)
     except CutlineError as error:
         raise CutlineError(f"benchmarks '{ask.benchmarks}' cannot be fitted: {error}") from None
+    drawn = np.where(found.seen, found.eci, own.eci[[own.models.index(m) for m in found.models]])
     place = {m: i for i, m in enumerate(found.models)}
-    eci = dict(zip(own.models, own.eci, strict=True))
     names = {(r.name or r.model): r.model for r in rows}
-    left, at = [], []
-    for e in entries:
-        m = names[e.name]
-        if m in place:
-            left.append(e._replace(score=float(eci[m])))
-            at.append(place[m])
-    return left, found.eci[:, at]
+    left = [e for e in entries if names[e.name] in place]
+    at = [place[names[e.name]] for e in left]
+    eci = dict(zip(own.models, own.eci, strict=True))
+    return [e._replace(score=float(eci[names[e.name]])) for e in left], drawn[:, at]
 
 
 def _arena(ask: Ask) -> Sample:
@@ -233,24 +246,12 @@ def gap(ask: Ask) -> dict[str, Any]:
     for rule in ask.rules:
         if rule not in RULES:
             raise CutlineError(f"rule must be one of {', '.join(RULES)} or all; got '{rule}'")
-    on = ask.on or data.last
-    end = day_number(on)
-    ours, theirs = (members(data.entries, g) for g in (ask.leader, ask.follower))
-    for lab in ask.without:
-        gone = members(data.entries, lab)
-        ours, theirs = ([e for e in side if e not in gone] for side in (ours, theirs))
-    first = min((e.day for e in data.entries), default=np.inf)
-    if end < first:
-        raise CutlineError(f"on must not be before the first model, of {day_text(first)}; got {on}")
+    ours, theirs, on, end = _question(ask, data)
     start = _start(ask, ours, theirs, end)
     estimates = _estimates(ask, data, ours, theirs, start, end) if start is not None else _none(ask, ours, theirs, end)
     for row in estimates:
         row["why"] = row["why"].replace("the leader", ask.leader).replace("the follower", ask.follower)
-    known = [
-        e["months"]
-        for e in estimates
-        if e["months"] is not None and not (e["rule"] == "H3" and e["matched"] < lag.FEWEST)
-    ]
+    known = [e["months"] for e in estimates if e["months"] is not None and not _thin(e)]
     return {
         "follower": ask.follower, "leader": ask.leader, "yardstick": ask.yardstick, "unit": UNITS[ask.yardstick], "vintage": data.vintage, "on": on,
         "since": None if start is None else day_text(start), "range_months": [min(known), max(known)] if known else None, "estimates": estimates,
@@ -259,6 +260,35 @@ def gap(ask: Ask) -> dict[str, Any]:
         "without": [] if ask.without or start is None else _left_out(ask, data, ours, theirs, start, end),
         "compute": _compute_lag(ask, on), "notes": data.note, "sources": data.sources,
     }  # fmt: skip
+
+
+def _question(ask: Ask, data: Sample) -> tuple[list[Entry], list[Entry], str, float]:
+    """Return the leader's and the follower's models, and the last day of the window, in words and as a number."""
+    ours, theirs = (members(data.entries, g) for g in (ask.leader, ask.follower))
+    if ours == theirs and ours:
+        raise CutlineError(f"follower and leader must be two groups; '{ask.follower}' and '{ask.leader}' are the same")
+    for lab in ask.without:
+        gone = members(data.entries, lab)
+        ours, theirs = ([e for e in side if e not in gone] for side in (ours, theirs))
+    on = ask.on or data.last
+    first = day_text(min((e.day for e in data.entries), default=0.0))
+    if on < first:
+        raise CutlineError(f"on must not be before the first model, of {first}; got {on}")
+    if on > data.last:
+        raise CutlineError(
+            f"on must not be after {data.last}, the last day that {data.vintage} knows of, as later models are missing; got {on}"
+        )
+    return ours, theirs, on, day_number(on)
+
+
+def _thin(e: dict[str, Any]) -> bool:
+    """Return whether an estimate stays out of the range; `why` then says so."""
+    whole = e["matched"] + e["censored"]
+    if e["rule"] == "H3" and e["matched"] < lag.FEWEST:
+        e["why"] = f"{e['matched']} of {whole} records matched: too few to count in the range"
+    elif e["rule"] in ("H1", "H4") and e["matched"] < e["censored"]:
+        e["why"] = f"0 on {e['censored']:,} of {whole:,} days, as the leader was not there: not in the range"
+    return bool(e["why"])
 
 
 def _start(ask: Ask, ours: list[Entry], theirs: list[Entry], end: float) -> float | None:
@@ -299,16 +329,13 @@ def _row(rule: str, tolerance: float | None, got: Any, drawn: Any = None, sure: 
     got, drawn = _finite(got), _finite(drawn)
     other = None if isinstance(drawn, Unknown) else drawn
     if isinstance(got, lag.Milestones):
-        thin = (
-            f"{got.matched} of {got.matched + got.censored} records matched: too few to count in the range"
-            if got.matched < lag.FEWEST
-            else ""
-        )
-        row |= {"why": thin, "months": got.mean_months, "matched": got.matched, "censored": got.censored, "matched_months": got.matched_months, "median_months": got.median_months}  # fmt: skip
+        row |= {"months": got.mean_months, "matched": got.matched, "censored": got.censored, "matched_months": got.matched_months, "median_months": got.median_months}  # fmt: skip
         return row | ({} if other is None else {"low": other.low, "high": other.high})
     if isinstance(got, lag.Vertical):
         row |= {"months": got.months, "points": got.points, "last_points": got.last_points, "points_per_year": got.points_per_year, "why": "" if got.months is not None else "the leader has fewer than two records, so no pace"}  # fmt: skip
         return row | ({} if other is None else {"low": other.months_low, "high": other.months_high, "points_low": other.low, "points_high": other.high})  # fmt: skip
+    if rule != "H2" and not got.matched:
+        return row | {"censored": got.censored, "why": "on no day of the window was the leader where the follower is"}
     row |= {"months": got.months, "matched": got.matched, "censored": got.censored, "last_months": got.last_months}
     return row | ({} if other is None else {"low": other.low, "high": other.high})
 
@@ -340,9 +367,12 @@ def _estimates(
         elif rule == "V":
             add("V", None, lag.vertical, start, end)
         else:
-            f, at = {"H1": (lag.daily, start), "H2": (lag.level, start), "H3": (lag.milestones, min(records, end))}[
-                rule
-            ]
+            rules: dict[str, tuple[Callable[..., Any], float]] = {
+                "H1": (lag.daily, start),
+                "H2": (partial(lag.level, opened=ask.since is None and ask.yardstick != "compute"), start),
+                "H3": (lag.milestones, min(records, end)),
+            }
+            f, at = rules[rule]
             for t in tolerances if rule != "H2" else tolerances[:2]:
                 add(rule, t, f, at, end, t)
     return rows
@@ -414,9 +444,10 @@ def _left_out(
         return []
     rows = []
     for place, side in enumerate((ours, theirs)):
-        makers = {r["org"] for r in _side("", side, end)["records"] if r["org"]}
-        for lab in sorted(makers):
-            rest = [e for e in side if e.org != lab]
+        parents = {o.org: o.parent for o in outlook.organisations()}
+        parts = {m for r in _side("", side, end)["records"] for m in makers_of(r["org"])}
+        for lab in sorted(m for m in parts if not parents.get(m)):
+            rest = [e for e in side if lab not in makers_of(e.org)]
             sides = (rest, theirs) if place == 0 else (ours, rest)
             first = max(min((e.day for e in s), default=np.inf) for s in sides)
             if first > end:
@@ -458,8 +489,7 @@ def history(ask: Ask, step_days: int = 30) -> list[dict[str, Any]]:
         Days between two points. [day]
     """
     data = sample(ask)
-    end = day_number(ask.on or data.last)
-    ours, theirs = (members(data.entries, g) for g in (ask.leader, ask.follower))
+    ours, theirs, _, end = _question(ask, data)
     start = _start(ask, ours, theirs, end)
     if start is None:
         return []
@@ -468,7 +498,7 @@ def history(ask: Ask, step_days: int = 30) -> list[dict[str, Any]]:
     if isinstance(got, Unknown):
         return []
     rows = []
-    for i in range(0, got.series.size, step_days):
+    for i in sorted({*range(0, got.series.size, step_days), got.series.size - 1}):
         on = day_text(start + i)
         run = _compute_lag(replace(ask, on=on), on)
         rows.append(

@@ -23,7 +23,7 @@ COUNTRIES = {"US": "US", "CN": "China"}
 VINTAGE = "2026-10-01"
 TOLERANCE = 1.0
 """Points by which the leader must be better, as in the reported lag."""
-BRIDGES = {"supply": "", "lag_compute": "lag_compute", "lag_index": "lag_index"}
+BRIDGES = {"supply": "", "lag_compute": "lag_compute", "lag_index": "lag_index", "lag_measured": "lag_measured"}
 EPOCH_DAY = date(1970, 1, 1).toordinal()
 
 
@@ -182,7 +182,7 @@ def backtest(draws: int = 5000, seed: int = 0) -> dict[str, Any]:
     found = scenario_run.run(read(BACKTEST), draws, seed)
     rows: list[dict[str, Any]] = []
     for x in came():
-        for fan in ("lag_compute", "lag_index") if x.fan == "lag" else (x.fan,):
+        for fan in scenario_run.LAGS if x.fan == "lag" else (x.fan,):
             at = scenario_run.at_day(found["fans"][fan], x.day)
             inside = None if x.value is None else at["p10"] <= x.value <= at["p90"]
             rows.append(

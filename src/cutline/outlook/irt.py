@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from cutline.core.errors import CutlineError, UnknownName
 from cutline.core.numerics import Array, Indices, Mask, at_least
@@ -84,8 +85,9 @@ class Draws:
     seen: Mask
 
     def interval(self, level: float = 0.90) -> tuple[Array, Array]:
-        """Return the lower and upper quantile of each model, shape (model)."""
-        low, high = np.quantile(self.eci, [(1 - level) / 2, (1 + level) / 2], axis=0)
+        """Return the lower and upper quantile of each model over the draws that hold it, shape (model)."""
+        known = np.where(self.seen, self.eci, np.nan)
+        low, high = np.nanquantile(known, [(1 - level) / 2, (1 + level) / 2], axis=0)
         return low, high
 
 
@@ -164,7 +166,8 @@ def fit(
     models, benchmarks, rows = _rows(model, benchmark, score)
     fixed = _anchor(fixed, benchmarks, rows)
     problem = _problem(benchmarks.index(fixed), len(models), len(benchmarks), penalty)
-    point, objective, steps = _solve(rows, _start(models, benchmarks, rows, start), problem, 1e-13)
+    with threadpool_limits(1):  # matrices are small: threads of one product only wait for each other
+        point, objective, steps = _solve(rows, _start(models, benchmarks, rows, start), problem, 1e-13)
     shift = float(point.d[problem.anchor])
     return Fit(
         models, benchmarks, point.c - shift, point.d - shift, point.a, fixed, penalty, -shift, objective, steps
@@ -249,13 +252,14 @@ def bootstrap(
     counts = np.bincount(rows.m)  # rows of one model are neighbours
     first = np.repeat(np.cumsum(counts) - counts, counts)
     eci, seen = np.empty((draws, len(models))), np.empty((draws, len(models)), bool)
-    for i in range(draws):
-        drawn = rows._replace(weight=_weights(rows, by, first, counts, rng))
-        point, _, _ = _solve(drawn, start, problem, 1e-7)
-        offset, unit = _scale(point.c, where, low, high)
-        eci[i] = offset + unit * point.c
-        eci[i, list(where)] = low[1], high[1]
-        seen[i] = np.bincount(rows.m, drawn.weight, len(models)) > 0
+    with threadpool_limits(1):
+        for i in range(draws):
+            drawn = rows._replace(weight=_weights(rows, by, first, counts, rng))
+            point, _, _ = _solve(drawn, start, problem, 1e-7)
+            offset, unit = _scale(point.c, where, low, high)
+            eci[i] = offset + unit * point.c
+            eci[i, list(where)] = low[1], high[1]
+            seen[i] = np.bincount(rows.m, drawn.weight, len(models)) > 0
     return Draws(models, eci, seen)
 
 

@@ -180,7 +180,14 @@ def daily(leader: Group, follower: Group, start: float, end: float, tolerance: f
 
 
 def level(
-    leader: Group, follower: Group, start: float, end: float, tolerance: float = 0.0, levels: int = 400
+    leader: Group,
+    follower: Group,
+    start: float,
+    end: float,
+    tolerance: float = 0.0,
+    levels: int = 400,
+    *,
+    opened: bool = True,
 ) -> Lag | Unknown:
     """H2: how much later the follower first reached a score than the leader, averaged over evenly spaced levels.
 
@@ -194,6 +201,8 @@ def level(
         The leader is asked for the level and this. [points]
     levels : int
         Evenly spaced, from the higher of the two groups' best on their first days.
+    opened : bool
+        If False, from the follower's best on day `start`, where that is higher: levels of the window alone.
 
     Returns
     -------
@@ -210,6 +219,8 @@ def level(
         return pair
     first, second = (_running(g) for g in pair)
     low = np.maximum(_opening(*first), _opening(*second))[:, None]
+    if not opened:
+        low = np.maximum(low, frontier(pair[1], np.array([start])))
     high = second[1][:, -1:]
     asked = np.minimum(low + (high - low) * np.linspace(0.0, 1.0, levels), high)
     at, there = _reached(*second, asked), _reached(*first, asked + tolerance)
@@ -287,6 +298,9 @@ def significant(leader: Group, follower: Group, start: float, end: float, confid
 
     Notes
     -----
+    The published rule asks for the latest model of the leader that is *not* significantly better; this one for the first that surely is
+    as good, which is one record later and the lag shorter by its wait.
+
     Models are judged one by one: the follower's best and the leader's records are those of the mean scores. Draws of
     independent errors make differences less sure than joint ones do, and the lag shorter. Without noise this is H1.
     """

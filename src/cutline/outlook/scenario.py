@@ -18,6 +18,7 @@ from cutline.facts import reader
 from cutline.facts import supply as facts
 from cutline.facts.chips import chip
 from cutline.law.day import first_day
+from cutline.outlook.equivalents import worth
 from cutline.outlook.scenario_values import (
     START,
     Spread,
@@ -36,7 +37,7 @@ from cutline.plan.sizing import LAWS
 
 FOLDER = reader.DATA / "outlook" / "scenarios"
 COUNTED = date(2026, 6, 30)
-"""Last day up to which flows.csv counts deliveries; what its rows hold of later days are targets, which a scenario names itself."""
+"""Last day of a history: flows.csv has counts up to here, and for parts of 2026 the targets of their makers. A scenario names what comes later."""
 BACKTEST = "as-of-2024"
 """The preset that holds only what was known at the end of 2024; it is no outlook."""
 SCALING = {name: name for name in LAWS} | {"hoffmann": "chinchilla"}
@@ -46,8 +47,8 @@ KEYS = (
 SIDE_KEYS = ("country", "stock", "growth", "flows", "share", "days", "mfu", "mixed")
 FLOW_KEYS = ("part", "units", "since", "until", "growth", "legal", "source", "note")
 RULE_KEYS = ("layer", "reforms", "shift_years", "always_free", "line_tpp", "off", "since")
-LEVER_KEYS = ("algorithms", "halving_months", "spill", "delay_years", "software", "precision", "mixed")
-BRIDGE_KEYS = ("per_decade", "per_year", "head_start", "frontier_growth")
+LEVER_KEYS = ("algorithms", "halving_months", "own", "spill", "delay_years", "software", "precision", "mixed")
+BRIDGE_KEYS = ("per_decade", "per_year", "head_start", "frontier_growth", "measured", "measured_on", "blend")
 DRAWS = (100, 1_000_000)
 
 
@@ -117,6 +118,8 @@ class Scenario:
     rules: Rules
     levers: dict[str, Spread]
     bridge: dict[str, Spread]
+    measured_on: date | None
+    """day on which the lag was `bridge.measured`"""
     scaling: str
 
     def inputs(self) -> dict[str, Spread]:
@@ -143,10 +146,15 @@ LEVERS: dict[str, Any] = {
         "source": "ho-2024",
         "note": "growth a year of what a flop is worth: halving in 5 to 14 months, printed as 95 %",
     },
+    "own": {
+        "range": [0.3, 0.9],
+        "source": "guess",
+        "note": "share of the leader's efficiency that the follower reaches by itself at the same time",
+    },
     "spill": {
         "range": [0.3, 1.0],
         "source": "guess",
-        "note": "share of the follower's efficiency that reaches it by publications and weights",
+        "note": "share of the rest that reaches it by publications, weights and outputs, after the delay",
     },
     "delay_years": {"range": [0.3, 1.0], "source": "guess", "note": "from a method's use to its spread"},
     "software": {
@@ -168,24 +176,29 @@ LEVERS: dict[str, Any] = {
 """Of the comparison."""
 BRIDGE: dict[str, Any] = {
     "per_decade": {
-        "range": [7.0, 9.0],
+        "range": [8.1, 11.6],
         "source": "epoch-eci-2026-07-10",
-        "note": "index points for ten times the compute, by regression",
+        "note": "index points for ten times the compute: tools/fit_shares.py --bridge, all models of the vintage",
     },
     "per_year": {
-        "range": [9.1, 13.2],
+        "range": [8.8, 13.5],
         "source": "epoch-eci-2026-07-10",
-        "note": "points a year at the same compute, by regression: 11.0 to 11.3, error 1.2",
+        "note": "points a year at the same compute, by the same regression",
     },
     "head_start": {
-        "range": [-0.2, 7.0],
+        "range": [-1.9, 4.6],
         "source": "epoch-eci-2026-07-10",
-        "note": "points of Chinese models above others at the same known compute: 2.6 to 4.2, error 1.7",
+        "note": "points of Chinese models above others at the same known compute, by the same regression",
     },
     "frontier_growth": {
         "range": [4.0, 5.0],
         "source": "epoch-notable",
         "note": "growth a year of the largest runs",
+    },
+    "blend": {
+        "range": [0.0, 1.0],
+        "source": "guess",
+        "note": "from a measured lag on: weight of the change by compute, the rest by the index",
     },
 }
 """From compute to months."""
@@ -223,8 +236,6 @@ def build(content: dict[str, Any], where: str, name: str = "") -> Scenario:
             raise DataError(where, None, f"key '{key}' is missing; give it a country (US or CN) or a stock")
     known = _known_by(where, content.get("known_by"))
     levers = _levers(where, content.get("levers") or {})
-    bridge = content.get("bridge") or {}
-    known_keys(where, "bridge", bridge, BRIDGE_KEYS)
     until = day(where, "until", content.get("until", 2030), last=True)
     sides = [_side(where, n, content[n], levers["mixed"], known) for n in ("leader", "follower")]
     for side in sides:
@@ -239,7 +250,7 @@ def build(content: dict[str, Any], where: str, name: str = "") -> Scenario:
         str(content.get("name", name or where)), " ".join(str(content.get("about", "")).split()), until,
         whole(where, "draws", content.get("draws", 10000), *DRAWS), whole(where, "seed", content.get("seed", 0), 0, 2**32 - 1),
         known, sides[0], sides[1], _rules(where, content.get("rules") or {}, known), levers,
-        {k: spread(where, f"bridge.{k}", bridge.get(k, v)) for k, v in BRIDGE.items()}, SCALING[scaling],
+        *_bridge(where, content.get("bridge") or {}, until), SCALING[scaling],
     )  # fmt: skip
 
 
@@ -355,9 +366,14 @@ def _flow(where: str, at: str, name: str, row: Any) -> Flow:
 
 def _part(where: str, what: str, name: Any) -> str:
     try:
-        return chip(str(name)).name
+        found = chip(str(name)).name
     except CutlineError as error:
         raise DataError(where, None, f"{what}: {error}") from None
+    if worth(found) is None:
+        raise DataError(
+            where, None, f"{what}: {found} has no 16-bit rate in the catalogue, so it would count nothing; leave it out"
+        )
+    return found
 
 
 def _rules(where: str, row: Any, known: date | None) -> Rules:
@@ -387,6 +403,23 @@ def _rules(where: str, row: Any, known: date | None) -> Rules:
         None if line is None else float(line), flag(where, "rules.off", row.get("off", False)),
         day(where, "rules.since", row["since"]) if "since" in row else date.min, known,
     )  # fmt: skip
+
+
+def _bridge(where: str, row: Any, until: date) -> tuple[dict[str, Spread], date | None]:
+    """Read what leads from compute to months, and the day of the measured lag, if the file has one."""
+    known_keys(where, "bridge", row, BRIDGE_KEYS)
+    found = {k: spread(where, f"bridge.{k}", row.get(k, v)) for k, v in BRIDGE.items()}
+    for key, least in (("frontier_growth", 1.0), ("per_decade", 0.0), ("per_year", 0.0)):
+        if found[key].low <= least:
+            raise DataError(where, None, f"bridge.{key} must be above {least:g}; got {found[key].low:g}")
+    if (row.get("measured") is None) != (row.get("measured_on") is None):
+        raise DataError(where, None, "bridge: measured and measured_on go together; give both or neither")
+    if row.get("measured") is None:
+        return found, None
+    on = day(where, "bridge.measured_on", row["measured_on"], last=True)
+    if not START < on <= until:
+        raise DataError(where, None, f"bridge.measured_on must be after {START} and at most {until}; got {on}")
+    return found | {"measured": spread(where, "bridge.measured", row["measured"])}, on
 
 
 def _levers(where: str, row: Any) -> dict[str, Spread]:

@@ -4,6 +4,9 @@ Arrivals that the rules let through -> fleet -> usable fleet -> largest run -> e
 
 - by compute: how long ago the leader had as much effective compute as the follower has now, at the pace of its largest runs.
 - by the index: points of the index by a decade of compute and by year, from a regression over models of both countries.
+
+Both say what a ratio of compute is worth from nothing. Where a lag was measured, a third line starts there and takes only the *change* that the two
+bridges see since, in a blend that is drawn.
 """
 
 from __future__ import annotations
@@ -30,7 +33,17 @@ Z80 = 1.2815515655446004
 DAY_S = 86400.0
 CHUNK = 2000
 """Draws made at once: what one core keeps close. Draw number i is the same whatever the number of draws."""
-FANS = ("leader_fleet", "follower_fleet", "leader_run", "follower_run", "ratio", "lag_compute", "lag_index")
+FANS = (
+    "leader_fleet",
+    "follower_fleet",
+    "leader_run",
+    "follower_run",
+    "ratio",
+    "lag_compute",
+    "lag_index",
+    "lag_measured",
+)
+LAGS = FANS[-3:]
 STOCK = "stock"
 """Part of an imagined country's stock."""
 
@@ -133,15 +146,18 @@ def largest_run(side: Side, d: Draws, total: Array, largest: Array) -> Array:
     return np.asarray(np.maximum.accumulate(usable * (share * mfu * peak * days * DAY_S), axis=1))
 
 
-def handicap(spill: Array, progress: Array, delay_years: Array) -> Array:
-    """Return by how much less the follower's flop is worth: all by diffusion at spill 1, its own progress at the same time at 0.
+def handicap(own: Array, spill: Array, progress: Array, delay_years: Array) -> Array:
+    """Return by how much less the follower's flop is worth than the leader's.
+
+    Of the leader's efficiency the follower reaches the share `own` by itself at the same time; of the rest, the share `spill` comes by papers,
+    weights and outputs after the delay, worth as much less as efficiency has grown since.
 
     Examples
     --------
-    >>> handicap(np.array([0.0, 1.0]), np.array(4.0), np.array(0.5)).tolist()
-    [1.0, 2.0]
+    >>> handicap(np.array([1.0, 0.0, 0.5]), np.array([0.0, 1.0, 0.0]), np.array(4.0), np.array(0.5)).tolist()
+    [1.0, 2.0, 2.0]
     """
-    return np.asarray(1.0 / ((1.0 - spill) + spill * progress**-delay_years))
+    return np.asarray(1.0 / np.maximum(own + (1.0 - own) * spill * progress**-delay_years, 1e-3))
 
 
 def months_by_compute(ratio: Array, frontier_growth: Array, progress: Array) -> Array:
@@ -185,10 +201,21 @@ def paths(s: Scenario, d: Draws, own: dict[str, Past]) -> dict[str, Array]:
     b = {k: d.of(f"bridge.{k}", x) for k, x in s.bridge.items()}
     out["ratio"] = out["leader_run"] / out["follower_run"]
     physical = out["ratio"] / (v["software"] * v["precision"])
-    effective = physical * handicap(v["spill"], v["algorithms"], v["delay_years"])
+    effective = physical * handicap(v["own"], v["spill"], v["algorithms"], v["delay_years"])
     out["lag_compute"] = months_by_compute(effective, b["frontier_growth"], v["algorithms"])
     out["lag_index"] = months_by_index(physical, b["per_decade"], b["per_year"], b["head_start"], b["frontier_growth"])
+    if s.measured_on is not None:
+        at = next(i for i, e in enumerate(quarters(s)) if e >= s.measured_on)
+        change = {k: out[k] - out[k][:, at : at + 1] for k in ("lag_compute", "lag_index")}
+        out["lag_measured"] = (
+            b["measured"] + b["blend"] * change["lag_compute"] + (1.0 - b["blend"]) * change["lag_index"]
+        )
     return out
+
+
+def lags(s: Scenario) -> tuple[str, ...]:
+    """Return the fans of a scenario that are lags."""
+    return LAGS if s.measured_on is not None else LAGS[:-1]
 
 
 def piece_seed(seed: int, piece: int) -> int:
@@ -198,7 +225,8 @@ def piece_seed(seed: int, piece: int) -> int:
 
 def drawn(s: Scenario, n: int, seed: int) -> dict[str, Array]:
     """Return `paths` of many draws, made chunk by chunk so that memory stays small., as (quarter, draw)."""
-    out = {k: np.empty((len(quarters(s)), n)) for k in FANS}
+    names = [k for k in FANS if k not in LAGS or k in lags(s)]
+    out = {k: np.empty((len(quarters(s)), n)) for k in names}
     for piece, at in enumerate(range(0, n, CHUNK)):
         many, own = min(CHUNK, n - at), piece_seed(seed, piece)
         found = paths(s, Draws(many, own), {x.name: past(s, x, many, own) for x in (s.leader, s.follower)})
@@ -220,7 +248,7 @@ def run(s: Scenario, draws: int | None = None, seed: int | None = None) -> dict[
     dict
         `name`, `about`, `draws`, `seed`, `until`; `history` (side -> last day of what was counted); `fans` (name of `FANS` -> rows of `day`,
         `year`, `p10` to `p90`; fleets in H100-equivalents, runs in flop, lags in months); `tornado`; `models`; `passes` (legal flow -> last
-        days of the quarters in which it arrives); `range_months` (at the end: 10 % of the lower bridge to 90 % of the higher); `assumed` (inputs
+        days of the quarters in which it arrives); `range_months` (at the end: 10 % of the lowest line to 90 % of the highest); `assumed` (inputs
         that are guesses, with their range); `sources`.
 
     Raises
@@ -240,7 +268,7 @@ def run(s: Scenario, draws: int | None = None, seed: int | None = None) -> dict[
     if wild:
         raise CutlineError(f"{wild} has no finite value in some draws; narrow the ranges of growth, units and stock")
     fans = {name: _fan(ends, values) for name, values in found.items()}
-    last = [fans[name][-1] for name in ("lag_compute", "lag_index")]
+    last = [fans[name][-1] for name in lags(s)]
     return {
         "name": s.name, "about": s.about, "draws": n, "seed": k, "until": s.until.isoformat(),
         "history": {x.name: x.history.isoformat() for x in (s.leader, s.follower)}, "fans": fans, "tornado": tornado(s, k),
@@ -279,13 +307,11 @@ def tornado(s: Scenario, seed: int) -> list[dict[str, Any]]:
     found = paths(s, Draws(rows, seed, given), own)
     out: list[dict[str, Any]] = []
     for i, name in enumerate(names):
-        ends = {k: [float(x) for x in found[k][2 * i : 2 * i + 2, -1]] for k in ("lag_compute", "lag_index")}
+        ends = {k: [float(x) for x in found[k][2 * i : 2 * i + 2, -1]] for k in lags(s)}
         row = {"input": name} | {k: {"low": low, "high": high} for k, (low, high) in ends.items()}
         if any(abs(high - low) > 1e-9 for low, high in ends.values()):
             out.append(row)
-    return sorted(
-        out, key=lambda r: (-max(abs(r[k]["high"] - r[k]["low"]) for k in ("lag_compute", "lag_index")), r["input"])
-    )
+    return sorted(out, key=lambda r: (-max(abs(r[k]["high"] - r[k]["low"]) for k in lags(s)), r["input"]))
 
 
 def _middle(own: Past, z: Array | None) -> Past:

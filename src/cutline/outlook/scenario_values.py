@@ -19,7 +19,7 @@ from cutline.outlook.supply import Z90
 START = date(2023, 1, 1)
 """First day of the quarters of a scenario; stocks of imagined countries are of this day."""
 RANGE_KEYS = ("range", "source", "note")
-SHARES = ("share", "mfu", "mixed", "spill")
+SHARES = ("share", "mfu", "mixed", "own", "spill", "blend")
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,12 @@ def table(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
     import yaml
 
     class Loader(yaml.SafeLoader):
-        pass
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            keys = [k.value for k, _ in node.value]
+            twice = next((k for k in keys if keys.count(k) > 1), None)
+            if twice is not None:
+                raise DataError(path.name, node.start_mark.line + 1, f"key '{twice}' stands twice; keep one")
+            return super().construct_mapping(node, deep)
 
     words = {"tag:yaml.org,2002:bool", "tag:yaml.org,2002:float"}
     Loader.yaml_implicit_resolvers = {

@@ -12,12 +12,14 @@ import numpy as np
 
 from cutline.core.errors import CutlineError
 from cutline.core.numerics import Array
+from cutline.facts import DATA_VERSION
 from cutline.facts import supply as facts
 from cutline.facts.supply import Flow
 from cutline.law.day import day_of, first_day
 from cutline.law.measures import chip
 from cutline.law.verdict import rule
 from cutline.outlook.equivalents import WORKLOADS, worth
+from cutline.outlook.sites import summary
 
 Z90 = 1.6448536269514722
 """Standard normal, 95 %: half of a 90 % interval."""
@@ -345,7 +347,8 @@ def report(country: str, on: date, draws: int = 2000, seed: int = 0) -> dict[str
     path = draw(country, on, draws, seed)
     worths = {w: path.h100e(w) for w in WORKLOADS}
     rows = [f for f in facts.flows() if f.use and f.country == country and f.start <= on]
-    ended = max(f.end for f in rows)
+    known = date.fromisoformat(DATA_VERSION)
+    counted = max((f.end for f in rows if f.end <= known), default=min(f.start for f in rows))
     return {
         "country": country, "on": on.isoformat(), "draws": draws, "seed": seed, "unit": "H100 by workload",
         "rows": [k._asdict() | r._asdict() for k, r in sorted(found.rows.items(), key=lambda kr: -kr[1].p50)],
@@ -354,7 +357,9 @@ def report(country: str, on: date, draws: int = 2000, seed: int = 0) -> dict[str
         "not_legal_h100e": _plain(found.not_legal_h100e),
         "quarters": [{"end": e.isoformat(), **{w: ranged(x[:, i])._asdict() for w, x in worths.items()}} for i, e in enumerate(path.ends)],
         "guessed": {k: list(v) for k, v in found.guessed.items()}, "not_converted": list(found.not_converted),
-        "flows_end": ended.isoformat(), "sources": sorted({f.source for f in rows}),
+        "counted_to": counted.isoformat(),
+        "planned": sorted({f.chip for f in rows if f.end > known}), "sources": sorted({f.source for f in rows}),
+        "sites": summary(country, on, found.h100e["peak"].p50),
     }  # fmt: skip
 
 
