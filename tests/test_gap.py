@@ -309,6 +309,8 @@ def test_models_of_ones_own_on_the_scale(tmp_path):
         ({"follower": "chine"}, "Did you mean .*china"),
         ({"leader": "us-opne"}, "no group is called 'us-opne'"),
         ({"on": "2019-01-01"}, "must not be before the first model"),
+        ({"on": "2026-10-02"}, "must not be after 2026-10-01"),
+        ({"follower": "us"}, "must be two groups"),
         ({"vintage": "2025-01-01"}, "no vintage '2025-01-01'; there are 2025-12-02"),
         ({"since": "2022-01-01"}, "since must not be before both groups have a model"),
         ({"since": "2026-10-02"}, "since must not be after"),
@@ -354,6 +356,23 @@ def test_pictures(cli, tmp_path, suffix):
     assert path.stat().st_size > 5000
     if suffix == ".svg":
         assert "largest known run" in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["ability", "DeepSeek-V3", "--draws", "20"],
+        ["ability", "Kimi K3", "--draws", "20"],
+        ["supply", "--draws", "100"],
+        ["claims", "lag-closed"],
+        ["scenario", "central", "--draws", "100"],
+        ["gap", "open", "closed", "--rule", "H1"],
+    ],
+)
+def test_every_command_draws(cli, tmp_path, words):
+    path = tmp_path / "answer.svg"
+    assert cli(*words, "--plot", str(path))[0] == 0
+    assert "<svg" in path.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

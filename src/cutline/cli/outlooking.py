@@ -138,18 +138,23 @@ def ability(
     ] = "models",
     draws: Draws = None,
     seed: Seed = "1",
+    plot: Plot = None,
     json: Json = False,
 ) -> None:
     """Print a model's ability: its index value by vintage, our own fit, its scores, who was there first.
 
     With --scores it puts models of your own on the scale of the index.
     """
-    from cutline.cli import screen, show_gap
+    from cutline.cli import plots, screen, show_gap
     from cutline.outlook import ability as rooms
+
+    target = plots.target(plot)
 
     if (model is None) == (scores is None):
         raise CutlineError("ability needs a model, or --scores with a file of scores of your own; give one of the two")
     path = _file(scores, "--scores")
+    if path is not None and target is not None:
+        raise CutlineError("--plot draws one model of the index; leave it out with --scores")
     if path is not None:
         rows = rooms.abilities_of(path)
         screen.print_json(rows) if json else show_gap.abilities(rows)
@@ -157,6 +162,8 @@ def ability(
     with screen.progress("fitting"):
         kind = inputs.one_of(intervals, "--intervals", ("models", "rows", "benchmarks"))
         answer = rooms.ability(str(model), inputs.whole(draws or "200", "--draws", 1e4), _seed(seed), kind)
+    if target is not None:
+        plots.ability(answer, target)
     screen.print_json(answer) if json else show_gap.ability(answer)
 
 
@@ -233,12 +240,17 @@ def claims(
             metavar="[ID]", help="A claim, such as lag-closed; all of them unless given.", show_default=False
         ),
     ] = None,
+    plot: Plot = None,
     json: Json = False,
 ) -> None:
     """Check what the press said: the claim's figure, Cutline's own, and a verdict, each computed now."""
-    from cutline.cli import screen, show_gap
+    from cutline.cli import plots, screen, show_gap
     from cutline.outlook import claims as rooms
+
+    target = plots.target(plot)
 
     with screen.progress("checking"):
         rows = rooms.check(claim)
+    if target is not None:
+        plots.claims(rows, target)
     screen.print_json(rows) if json else show_gap.claims(rows, claim is not None)

@@ -155,3 +155,48 @@ def _tornado(alt: Any, answer: Answer) -> Any:
         color=alt.Color("bridge:N", scale=alt.Scale(domain=list(LAGS.values()), range=[BLUE, RED, GREEN]), legend=None),
     ).properties(width=210, height=18 * len(order))  # fmt: skip
     return bars.facet(column=alt.Column("bridge:N", title=None)).resolve_scale(x="independent")
+
+
+def ability(answer: Answer, path: Path) -> None:
+    """Draw a model's index value by vintage, and each of its scores beside what our fit expects."""
+    alt = altair()
+    rows = [v | {"low": v["low"] or v["eci"], "high": v["high"] or v["eci"]} for v in answer["vintages"]]
+    base = alt.Chart(alt.Data(values=rows)).encode(x=alt.X("vintage:N", title=None))
+    y = alt.Y("eci:Q", title="index points", scale=alt.Scale(zero=False))
+    bars = base.mark_rule(strokeWidth=3, color=GREY).encode(y=alt.Y("low:Q", title="index points"), y2="high:Q")
+    left = (bars + base.mark_point(size=60, filled=True, opacity=1, color=BLUE).encode(y=y)).properties(width=260, height=260)  # fmt: skip
+    if answer["fit"] is None:
+        save(left.properties(title=f"{answer['model']}: its value by vintage, with 90 %"), path)
+        return
+    kinds = ["score", "expected"]
+    points = [{"benchmark": s["benchmark"], "value": s[k], "of": k} for s in answer["fit"]["scores"] for k in kinds]
+    order = [s["benchmark"] for s in answer["fit"]["scores"]]
+    shape = alt.Shape("of:N", scale=alt.Scale(domain=kinds, range=["circle", "diamond"]), title=None)
+    right = (
+        alt.Chart(alt.Data(values=points)).mark_point(size=60, filled=True, opacity=0.9).encode(
+            y=alt.Y("benchmark:N", sort=order, title=None, axis=alt.Axis(labelLimit=240)), x=alt.X("value:Q", title="score, 0 to 1; easy benchmarks first"),
+            color=alt.Color("of:N", scale=alt.Scale(domain=kinds, range=[BLUE, RED]), title=None), shape=shape,
+        ).properties(width=320, height=18 * len(order))
+    )  # fmt: skip
+    save(alt.hconcat(left, right).properties(title=f"{answer['model']}: its value by vintage with 90 %, and its scores"), path)  # fmt: skip
+
+
+VERDICTS = {"supported": GREEN, "in part": "#c98a1b", "not supported": RED, "cannot be checked": GREY}
+
+
+def claims(rows: list[Answer], path: Path) -> None:
+    """Draw the claims by the month in which they were made, with their verdicts and the computed figures."""
+    from cutline.cli.show_gap import figure
+
+    alt = altair()
+    found = [{"id": r["id"], "said": (r["said"] + "-01-01")[:7] + "-01", "verdict": r["verdict"], "text": f"{r['id']}: {figure(r)}" if r["computed"] is not None else r["id"]} for r in rows]  # fmt: skip
+    order = [r["id"] for r in found]
+    base = alt.Chart(alt.Data(values=found)).encode(
+        x=alt.X("said:T", title="said", axis=alt.Axis(format="%Y-%m"), scale=alt.Scale(padding=20)),
+        y=alt.Y("id:N", sort=order, title=None, axis=None),
+    )
+    colour = alt.Color("verdict:N", scale=alt.Scale(domain=list(VERDICTS), range=list(VERDICTS.values())), title=None)
+    shape = alt.Shape("verdict:N", scale=alt.Scale(domain=list(VERDICTS), range=["circle", "diamond", "cross", "square"]), title=None)  # fmt: skip
+    points = base.mark_point(size=70, filled=True, opacity=1).encode(color=colour, shape=shape)
+    text = base.mark_text(align="left", dx=9, fontSize=11).encode(text="text:N")
+    save((points + text).properties(width=760, height=20 * len(found), title="claims, and what Cutline computes"), path)

@@ -303,7 +303,10 @@ def figure(row: Answer) -> str:
     if row["computed"] is None:
         return "-"
     scale = 100.0 if row["unit"].startswith("%") else 1.0
+    middle = (
+        f"{row['computed']:.0f}" if row["computed"] == round(row["computed"]) < 100 else digits(scale * row["computed"])
+    )
     inside = ""
     if row["low"] is not None and row["high"] is not None and row["low"] < row["high"]:
         inside = f"  ({digits(scale * row['low'])} to {digits(scale * row['high'])})"
-    return f"{digits(scale * row['computed'])} {row['unit']}".rstrip() + inside
+    return f"{middle} {row['unit']}".rstrip() + inside
