@@ -9,7 +9,8 @@ import pytest
 from cutline.core.errors import CutlineError, DataError
 from cutline.facts import boards, notable, outlook, supply
 from cutline.outlook import ability, entries
-from cutline.outlook.gap import INTERVALS, RULES, TOLERANCES, Ask, gap, history
+from cutline.outlook.gap import TOLERANCES, gap, history
+from cutline.outlook.sample import INTERVALS, RULES, Ask
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 beside = pytest.mark.skipif(not SHARED.exists(), reason="the measured tables are not beside the checkout")
@@ -151,6 +152,9 @@ def test_the_compute_lag_stands_beside(china):
     assert (run["months"], run["ratio"]) == pytest.approx((30.8, 20.0), abs=0.05)
     assert gap(Ask("open", "closed", rules=()))["compute"] is None
     assert china["compute"]["leader"] == "Grok 4"
+    us, cn = china["compute"]["growth"]
+    assert (us["group"], cn["group"]) == ("us", "china")
+    assert 2.2 <= cn["per_year"] <= 3.3 < us["per_year"] and cn["low"] < cn["per_year"] < cn["high"]
 
 
 # chips
@@ -277,13 +281,22 @@ def test_a_table_of_runs_that_is_none(tmp_path, change, says):
 
 def test_ability_of_one_model():
     found = ability.ability("deepseek-v3", draws=30)
-    assert [v["vintage"] for v in found["vintages"]] == [v.vintage for v in outlook.vintages()]
+    every = [v.vintage for v in outlook.vintages()]
+    assert [v["vintage"] for v in found["vintages"]] == every[2:]  # the two before hold the version of March 2025 only
+    assert max(v["eci"] for v in found["vintages"]) - min(v["eci"] for v in found["vintages"]) < 1
     assert found["fit"]["eci"] == pytest.approx(found["vintages"][-2]["eci"], abs=0.05)
     assert found["fit"]["low"] < found["fit"]["eci"] < found["fit"]["high"]
     assert found["compute"]["published_flop"] == pytest.approx(3.3e24, rel=0.05)
     assert found["near"][0]["model"] == "o1-mini" and found["near"][0]["months_before"] == pytest.approx(3.4, abs=0.1)
     with pytest.raises(CutlineError, match="Did you mean"):
         ability.ability("DeepSeek-V33")
+
+
+def test_scores_at_the_end_of_their_scale_are_said(tmp_path):
+    path = tmp_path / "one.csv"
+    path.write_text("model,benchmark,score\nmine,GPQA diamond,1.0\n", encoding="utf-8")
+    (mine,) = ability.abilities_of(path)
+    assert [n.split()[0] for n in mine["notes"]] == ["every", "fewer"] and mine["vintage"] == "2026-08-11"
 
 
 def test_models_of_ones_own_on_the_scale(tmp_path):
@@ -385,6 +398,11 @@ def test_every_command_draws(cli, tmp_path, words):
         (["gap", "restricted", "unrestricted", "--plot", "gap.svg"], "nothing to draw"),
         (["gap", "china", "us", "--seed", "x"], "--seed must be"),
         (["ability"], "needs a model, or --scores"),
+        (["ability", ""], "the model is blank"),
+        (["gap", "china", "us", "--rule", ""], "--rule must be all or some of H1"),
+        (["gap", "china", "us", "--tolerance", "-1"], "of at least 0; got '-1'"),
+        (["supply", "--on", "2030-01-01"], "on must not be after"),
+        (["supply", "--draws", "1"], "draws must be at least 100"),
         (["supply", "--country", "FR"], "no chips of country 'FR'"),
         (["claims", "lag-opne"], "Did you mean lag-open"),
     ],

@@ -15,7 +15,8 @@ from cutline.facts.reader import sources
 from cutline.outlook import hindcast, scenario_rules, supply
 from cutline.outlook import scenario as reader
 from cutline.outlook import scenario_run as runner
-from cutline.outlook.gap import Ask, gap
+from cutline.outlook.gap import gap
+from cutline.outlook.sample import Ask
 from cutline.outlook.scenario_values import Spread, year_of
 from cutline.plan.sizing import Law, law, loss
 
@@ -262,6 +263,8 @@ def test_the_bridge_by_the_index_is_the_regression_of_its_vintage():
     [
         ({"bridge": {"frontier_growth": 0.1}}, "bridge.frontier_growth must be above 1; got 0.1"),
         ({"bridge": {"per_decade": [-1, 4]}}, "bridge.per_decade must be above 0"),
+        ({"follower": {"days": 1e9}}, "follower.days must be at most 3653"),
+        ({"leader": {"growth": 1e9}}, "leader.growth must be a factor of at most 20"),
         ({"follower": {"flows": {"own": {"part": "Enflame-S60", "units": 5e6}}}}, "has no 16-bit rate"),
     ],
 )
@@ -505,9 +508,10 @@ def test_draws_of_a_run_are_bounded(draws):
     assert problem(runner.run, small(), draws, kind=CutlineError) == f"draws must be from 100 to 1,000,000; got {draws}"
 
 
-def test_draws_without_bound_are_refused():
-    wild = small(leader={"growth": 1e15}, until=2060)
-    said = problem(runner.run, wild, 100, kind=CutlineError)
+def test_draws_without_bound_are_refused(monkeypatch):
+    real = runner.drawn
+    monkeypatch.setattr(runner, "drawn", lambda *rest: real(*rest) | {"leader_fleet": np.full((16, 100), np.inf)})
+    said = problem(runner.run, small(), 100, kind=CutlineError)
     assert said == "leader_fleet has no finite value in some draws; narrow the ranges of growth, units and stock"
 
 

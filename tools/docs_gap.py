@@ -13,8 +13,9 @@ import numpy as np
 
 from cutline.facts import outlook
 from cutline.outlook import claims, lag
-from cutline.outlook.gap import Ask, gap
+from cutline.outlook.gap import gap
 from cutline.outlook.lag import MONTH_DAYS, Group
+from cutline.outlook.sample import Ask
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
@@ -47,20 +48,40 @@ def vintages_table() -> str:
 
 
 def published_table() -> str:
-    """Return published lags beside those of the engine."""
-    rows = []
-    a = gap(Ask("china", "us", vintage="2025-12-19"))
-    rows.append(("China behind US, Epoch AI, 2026-01", "7 (4 to 14)", f"{months(_row(a, 'H1', 1.0)['months'])} to {months(_row(a, 'H1', 0.0)['months'])}", "H1, tolerance 1 and 0, vintage 2025-12-19"))  # fmt: skip
-    a = gap(Ask("open", "closed", vintage="2025-12-19", on="2025-10-30"))
-    h2, v = _row(a, "H2", 1.0), _row(a, "V")
-    rows.append(("open behind closed, Epoch AI, 2025-10-30", "3.5 (1.1 to 5.3), 7 points", f"{months(h2['months'])}, {v['points']:.1f} points", "H2, tolerance 1; V"))  # fmt: skip
-    a = gap(Ask("open", "closed", vintage="2026-08-11", on="2026-05-28", since="2026-01-01"))
-    h4 = next(r for r in a["estimates"] if r["confidence"] == 0.95)
-    rows.append(("open behind closed, Epoch AI, 2026-01 to 05", "4, 8 points (7 to 11)", f"{months(h4['months'])}, {_row(a, 'V')['points']:.1f} points", "H4 at 95 %, vintage 2026-08-11; V"))  # fmt: skip
-    near = gap(Ask("DeepSeek", "us", vintage="2026-08-11", on="2026-05-01", rules=()))["today"]
-    rows.append(("DeepSeek V4 Pro, CAISI, 2026-05-01", "about 8", months(near["months"]), "best of DeepSeek on that day, tolerance 1"))  # fmt: skip
-    lines = ["| published | its figure | Cutline | by |", "|---|---|---|---|"]
-    return "\n".join([*lines, *(f"| {' | '.join(r)} |" for r in rows)])
+    """Return published lags beside those of the engine, each with the command that gives it."""
+    asked: tuple[tuple[str, str, Ask, list[tuple[str, float | None, float | None]]], ...] = (
+        ("China behind US, Epoch AI, 2026-01", "7 (4 to 14)", Ask("china", "us", vintage="2025-12-19"), [("H1", 1.0, None), ("H1", 0.0, None)]),
+        ("open behind closed, Epoch AI, 2025-10-30", "3.5 (1.1 to 5.3), 7 points", Ask("open", "closed", vintage="2025-12-19", on="2025-10-30"), [("H2", 1.0, None), ("V", None, None)]),
+        (
+            "open behind closed, Epoch AI, 2026-01 to 05", "4, 8 points (7 to 11)", Ask("open", "closed", vintage="2026-08-11", on="2026-05-28", since="2026-01-01"),
+            [("H4", None, 0.95), ("V", None, None)],
+        ),
+    )  # fmt: skip
+    lines = ["| published | its figure | Cutline | by | command |", "|---|---|---|---|---|"]
+    for what, figure, ask, rules in asked:
+        rows = [
+            next(r for r in gap(ask)["estimates"] if (r["rule"], r["tolerance"], r["confidence"]) == key)
+            for key in rules
+        ]
+        said = ", ".join(f"{r['points']:.1f} points" if r["rule"] == "V" else months(r["months"]) for r in rows)
+        by = ", ".join(f"{r['rule']}{_tolerance(r)}{'' if r['confidence'] is None else ' 95 %'}" for r in rows)
+        lines.append(f"| {what} | {figure} | {said} | {by} | `{command(ask)}` |")
+    near = Ask("DeepSeek", "us", vintage="2026-08-11", on="2026-05-01")
+    today = gap(near)["today"]
+    lines.append(
+        f"| DeepSeek V4 Pro, CAISI, 2026-05-01 | about 8 | {months(today['months'])} | last day, H1 tol. 1 | `{command(near)}` |"
+    )
+    return "\n".join(lines)
+
+
+def _tolerance(r: dict[str, Any]) -> str:
+    return "" if r["tolerance"] is None else f" tol. {r['tolerance']:g}"
+
+
+def command(ask: Ask) -> str:
+    """Return the command line of a question."""
+    options = "".join(f" --{k} {getattr(ask, k)}" for k in ("vintage", "since", "on") if getattr(ask, k))
+    return f"cutline gap {ask.follower} {ask.leader}{options}"
 
 
 def size_table() -> str:
@@ -100,7 +121,7 @@ def scenarios_table() -> str:
         "|---|---|---|---|---|---|",
     ]
     for name in ("central", "cautious", "expansive", "rule-a-year-earlier", "h20-never-stopped", "line-tpp-2400"):
-        fans = scenario_run.run(scenario.read(name), 4000)["fans"]
+        fans = scenario_run.run(scenario.read(name))["fans"]
         for day in ("2027-12-31", "2030-12-31"):
             at = {k: next(r for r in rows if r["day"] == day) for k, rows in fans.items()}
             fleets = ", ".join(f"{at[f'{side}_fleet']['p50'] / 1e6:.1f}" for side in ("leader", "follower"))

@@ -109,11 +109,14 @@ def gap(
     """
     from cutline.cli import plots, screen, show_gap
     from cutline.outlook import gap as rooms
+    from cutline.outlook.sample import RULES, Ask
 
     target = plots.target(plot)
-    rules = rooms.RULES if rule.strip().casefold() == "all" else tuple(r.upper() for r in _words(rule))
+    rules = RULES if rule.strip().casefold() == "all" else tuple(dict.fromkeys(r.upper() for r in _words(rule)))
+    if not rules:
+        raise CutlineError(f"--rule must be all or some of {', '.join(RULES)}; got '{rule}'")
     allowed = None if tolerance is None else _points(tolerance)
-    ask = rooms.Ask(
+    ask = Ask(
         follower, leader, yardstick.strip().casefold(), day(vintage, "--vintage"), day(on, "--on"), day(since, "--since"), rules, allowed, dates,
         _words(without), benchmarks, intervals, inputs.whole(draws or "300", "--draws", 1e4), _seed(seed),
         _file(board, "--board"), _file(index, "--index"), _file(runs, "--runs"),

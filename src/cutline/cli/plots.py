@@ -78,24 +78,33 @@ def _records(alt: Any, answer: Answer) -> Any:
 
 
 def _history(alt: Any, answer: Answer) -> Any:
-    rows = [{"day": r["date"], "months": r[k], "of": name} for r in answer["history"] for k, name in (("months", "ability (H1)"), ("compute_months", "largest known run")) if r[k] is not None]  # fmt: skip
+    """Return the lag day by day, and beside the lag of abilities that of the largest known run."""
+    own = {"eci": "ability", "arena": "board", "compute": "largest known run"}[answer["yardstick"]]
+    kinds = {"months": own, "compute_months": "largest known run"}
+    rows = [{"day": r["date"], "months": r[k], "of": name} for r in answer["history"] for k, name in kinds.items() if r[k] is not None]  # fmt: skip
     if not rows:
         return None
-    kinds = ["ability (H1)", "largest known run"]
+    there = list(dict.fromkeys(r["of"] for r in rows))
+    colour = alt.Color("of:N", scale=alt.Scale(domain=there, range=[RED, GREEN][: len(there)]), title=None)
+    dash = alt.StrokeDash("of:N", scale=alt.Scale(domain=there, range=[[1, 0], [6, 3]][: len(there)]), title=None)
+    tolerance = answer["today"]["tolerance"] if answer["today"] else 0.0
     return (
         alt.Chart(alt.Data(values=rows)).mark_line().encode(
-            x=alt.X("day:T", title=None, axis=alt.Axis(format="%Y-%m", tickCount="year")), y=alt.Y("months:Q", title="months behind"),
-            color=alt.Color("of:N", scale=alt.Scale(domain=kinds, range=[RED, GREEN]), title=None), strokeDash=alt.StrokeDash("of:N", scale=alt.Scale(domain=kinds, range=[[1, 0], [6, 3]]), title=None),
-        ).properties(width=620, height=150, title="lag day by day: ability, and largest known training run")
+            x=alt.X("day:T", title=None, axis=alt.Axis(format="%Y-%m", tickCount="year")), y=alt.Y("months:Q", title="months behind"), color=colour, strokeDash=dash,
+        ).properties(width=620, height=150, title=f"lag day by day by H1, tolerance {tolerance:g}: {' and '.join(there)}")
     )  # fmt: skip
 
 
 def _estimates(alt: Any, answer: Answer) -> Any:
     """Return every estimate with its interval."""
-    rows = [
-        {"rule": _named(e), "months": e["months"], "low": e["low"] if e["low"] is not None else e["months"], "high": e["high"] if e["high"] is not None else e["months"]}
-        for e in answer["estimates"] if e["months"] is not None
-    ]  # fmt: skip
+    shown = [e for e in answer["estimates"] if e["months"] is not None]
+    most = max(max(e["high"] or 0.0, e["months"]) for e in shown)
+
+    def ends(e: Answer) -> Answer:
+        known = e["low"] is not None
+        return {"low": e["low"] if known else e["months"], "high": e["high"] if e["high"] is not None else most if known else e["months"]}  # fmt: skip
+
+    rows = [{"rule": _named(e), "months": e["months"]} | ends(e) for e in shown]
     bars = alt.Chart(alt.Data(values=rows)).encode(y=alt.Y("rule:N", sort=[r["rule"] for r in rows], title=None))
     title = f"months that {answer['follower']} is behind, by rule; bars: 90 % of draws"
     return (

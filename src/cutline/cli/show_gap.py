@@ -37,7 +37,7 @@ def gap(answer: Answer) -> None:
     screen.line()
     rows = [r for r in answer["estimates"] if r["months"] is not None]
     if rows:
-        _estimates(rows)
+        _estimates(rows, answer["unit"])
     for why in dict.fromkeys(r["why"] for r in answer["estimates"] if r["months"] is None):
         names = dict.fromkeys(r["rule"] for r in answer["estimates"] if r["months"] is None and r["why"] == why)
         screen.line(f"no figure by {', '.join(names)}: {why}", hang=2)
@@ -59,17 +59,14 @@ def _verdict(answer: Answer) -> None:
     ahead = f"it is {months(-high)} to {months(-low)} months ahead by definition"
     said = f"{ends} months by definition" if high > 0.05 else ahead
     today = answer["today"]
-    if today is not None:
+    if today is not None and any(r["rule"] == "H1" for r in answer["estimates"]):
         inside = f" ({span(today)}, 90 %)" if span(today) else ""
-        said += (
-            f"; {months(today['months'])}{inside} on the last day"
-            if today["points"] > 0
-            else f"; {-today['points']:.1f} points ahead on the last day"
-        )
+        by = f" on the last day by H1, tolerance {today['tolerance']:g}"
+        said += f"; {months(today['months'])}{inside}{by}" if today["points"] > 0 else f"; {-today['points']:.1f} {answer['unit']} ahead on the last day"  # fmt: skip
     screen.line(f"{answer['follower']} behind {answer['leader']}: {said}", "bold", hang=2)
 
 
-def _estimates(rows: list[Answer]) -> None:
+def _estimates(rows: list[Answer], unit: str) -> None:
     def named(r: Answer) -> str:
         more = f", tolerance {r['tolerance']:g}" if r["tolerance"] is not None else ""
         more += f", {100 * r['confidence']:.0f} % sure" if r["confidence"] is not None else ""
@@ -77,7 +74,7 @@ def _estimates(rows: list[Answer]) -> None:
 
     def aside(r: Answer) -> str:
         if r["rule"] == "V":
-            return f"{r['points']:.1f} points at {r['points_per_year']:.1f} a year"
+            return f"{r['points']:.1f} {unit} at {r['points_per_year']:.1f} a year"
         if r["rule"] == "H3":
             said = f"matched ones alone {months(r['matched_months'])}, median {months(r['median_months'])}"
         else:
@@ -109,7 +106,16 @@ def _why(answer: Answer) -> None:
         screen.line(f"without {', '.join(f'''{r['maker']} {months(r['months'])}''' for r in moved)}  (base {months(moved[0]['base'])})", hang=2)  # fmt: skip
     run = answer["compute"]
     if run is not None:
-        screen.line(f"largest known training run: {months(run['months'])} months behind, {digits(run['ratio'])} times smaller ({run['follower']} against {run['leader']}); {months(run['months_without_speculative'])} without speculative entries", hang=2)  # fmt: skip
+        behind, ratio = ("behind", run["ratio"]) if run["months"] >= 0 else ("ahead", 1 / run["ratio"])
+        screen.line(f"largest known training run: {months(abs(run['months']))} months {behind}, {digits(ratio)} times {'smaller' if behind == 'behind' else 'larger'} ({run['follower']} against {run['leader']}); {months(abs(run['months_without_speculative']))} without speculative entries", hang=2)  # fmt: skip
+        grown = [
+            f"{r['group']} {r['per_year']:.1f} times a year ({r['low']:.1f} to {r['high']:.1f})" for r in run["growth"]
+        ]
+        if grown:
+            screen.line(
+                f"largest language models by compute grow: {', '.join(grown)}, since {run['growth'][0]['since'][:7]}",
+                hang=2,
+            )
 
 
 def _doubt(answer: Answer) -> None:
@@ -130,7 +136,7 @@ def ability(answer: Answer) -> None:
     last = answer["vintages"][-1]
     inside = f"  ({last['low']:.1f} to {last['high']:.1f}, 90 %)" if last["low"] is not None else ""
     screen.line(
-        f"{answer['name'] or answer['model']}: {last['eci']:.1f} index points{inside}, place {last['rank']} of {last['of']}",
+        f"{answer['model']}: {last['eci']:.1f} index points{inside}, place {last['rank']} of {last['of']}",
         "bold",
     )
     days = " or ".join(answer["dates"]) + (" (by vintage)" if len(answer["dates"]) > 1 else "")
@@ -177,7 +183,7 @@ def ability(answer: Answer) -> None:
             f"training compute, FLOP: {', '.join(said)}; they differ by a factor of {run['disagreement']:.2g}", hang=2
         )
     screen.line()
-    screen.ends("sources: " + ", ".join(answer["sources"][-3:]), words.version())
+    screen.ends("sources: " + ", ".join(answer["sources"]), words.version())
 
 
 def abilities(rows: list[Answer]) -> None:
@@ -186,7 +192,11 @@ def abilities(rows: list[Answer]) -> None:
     screen.columns(
         ["model", "index", "scores"], [[r["model"], f"{r['eci']:.1f}", str(r["scores"])] for r in rows], right=(1,)
     )
-    if rows and rows[0]["left_out"]:
+    for r in rows:
+        for note in r["notes"]:
+            screen.line(f"{r['model']}: {note}", hang=2)
+    screen.ends(f"on the difficulties of the index of {rows[0]['vintage']}", words.version())
+    if rows[0]["left_out"]:
         screen.line(f"not in the index, left out: {', '.join(rows[0]['left_out'])}", hang=2)
 
 
@@ -209,15 +219,15 @@ def supply(answer: Answer) -> None:
     worths = answer["h100e_kinds"] | {"rented": answer["abroad_h100e"]}
     rows = [row("rented abroad, apart" if k == "rented" else k, r, worths[k]) for k, r in answer["kinds"].items()]
     rows += [
-        row("in the country", None, answer["h100e"]),
-        row("  80 %, from", None, answer["h100e"], "p10"),
-        row("  to", None, answer["h100e"], "p90"),
+        row("in the country", answer["chips"], answer["h100e"]),
+        row("  80 %, from", answer["chips"], answer["h100e"], "p10"),
+        row("  to", answer["chips"], answer["h100e"], "p90"),
     ]
     rows += [row("  of it not legal", None, answer["not_legal_h100e"])]
     screen.columns(["thousands", "chips", *(f"H100 by {w}" for w in WORKLOADS), ""], rows, right=(1, 2, 3, 4, 5))
     _sites(answer["sites"])
     screen.line()
-    chips = [r for r in answer["rows"] if r["p50"] >= 1000][:12]
+    chips = answer["rows"]
     screen.columns(
         ["chip", "came by", "law of the day", "thousands", "80 %"],
         [
@@ -237,6 +247,7 @@ def supply(answer: Answer) -> None:
         screen.line("by the ratio of peaks for want of a fact: " + ", ".join(answer["guessed"]), hang=2)
     if answer["not_converted"]:
         screen.line("in no sum, as no rate is known: " + ", ".join(answer["not_converted"]), hang=2)
+    screen.line("middles of draws, which do not add up to the middle of a sum")
     screen.line(
         "only what a source counts is in it: not chips from before 2022, cards without a name, smuggling of other years",
         hang=2,

@@ -9,7 +9,7 @@ from cutline.cli.words import digits, large
 
 Answer = dict[str, Any]
 NAMES = {"lag_measured": "from the measured lag on", "lag_compute": "by compute", "lag_index": "by the index"}
-HEADS = {"lag_measured": "from the measured", "lag_compute": "by compute", "lag_index": "by the index"}
+HEADS = {"lag_measured": "from measured", "lag_compute": "by compute", "lag_index": "by the index"}
 
 
 def months(row: Answer) -> str:
@@ -25,7 +25,8 @@ def scenario(answer: Answer) -> None:
     screen.line()
     names = {k: name for k, name in NAMES.items() if k in fans}
     said = ", ".join(f"{months(last[k])} {name}" for k, name in names.items())
-    screen.line(f"{answer['name']}, months behind on {answer['until']}: {said}, 80 %", "bold", hang=2)
+    sides = answer["sides"]
+    screen.line(f"{answer['name']}: months that {sides['follower']} is behind {sides['leader']} on {answer['until']}, 80 %: {said}", "bold", hang=2)  # fmt: skip
     if answer["about"]:
         screen.line(answer["about"].strip(), hang=0)
     screen.line()
@@ -39,7 +40,8 @@ def scenario(answer: Answer) -> None:
             *(months(fans[k][i]) for k in names),
         ]  # fmt: skip
 
-    heads = ["end of", "fleets, M H100", "largest runs, FLOP", "ratio", *(HEADS[k] for k in names)]
+    both = f"{sides['leader']} : {sides['follower']}"
+    heads = ["end of", f"M H100, {both}", f"FLOP, {both}", "ratio", *(HEADS[k] for k in names)]
     screen.columns(heads, [row(i) for i in shown], right=range(1, len(heads) - 1))
     screen.line()
     _tornado(answer)
@@ -73,9 +75,10 @@ def _passes(answer: Answer) -> None:
 
 
 def _doubt(answer: Answer) -> None:
-    history = ", ".join(f"{side} counted to {day}" for side, day in answer["history"].items() if day)
+    history = ", ".join(f"{answer['sides'][side]} to {day}" for side, day in answer["history"].items() if day >= "2023")
     if history:
-        screen.line(f"chips: {history}, with makers' targets where nothing is counted yet", hang=2)
+        early = f"; besides, before that day: {', '.join(answer['early'])}" if answer["early"] else ""
+        screen.line(f"counted: {history}, with makers' targets where nothing is counted yet{early}", hang=2)
     screen.line(f"guesses: {', '.join(r['input'] for r in answer['assumed'])} (--json has their ranges and notes)", hang=2)  # fmt: skip
     screen.ends(f"{answer['draws']:,} draws, seed {answer['seed']}", words.version())
     screen.line("sources: " + ", ".join(answer["sources"]), hang=2)

@@ -14,10 +14,16 @@ from cutline.outlook import irt
 from cutline.outlook.compute import training_flop
 from cutline.outlook.entries import day_number
 from cutline.outlook.lag import MONTH_DAYS
+from cutline.outlook.sample import FEWEST_SCORES
+
+
+def called(row: Standing) -> str:
+    """Return the name of a model: its full one where the vintage has it, which tells versions of one model apart."""
+    return row.name or row.model
 
 
 def resolve(name: str) -> str:
-    """Return a model as the index spells it (any case, its name or its short name).
+    """Return a model as the index spells it, any case.
 
     Raises
     ------
@@ -27,9 +33,10 @@ def resolve(name: str) -> str:
     known: dict[str, str] = {}
     for v in outlook.vintages():
         for r in outlook.index(v.vintage):
-            known.setdefault(r.name.casefold(), r.model)
-            known.setdefault(r.model.casefold(), r.model)
+            known.setdefault(called(r).casefold(), called(r))
     key = name.strip().casefold()
+    if not key:
+        raise CutlineError("the model is blank; name one, such as DeepSeek-V3")
     if key in known:
         return known[key]
     close = suggestions(key, known, 3)
@@ -48,14 +55,14 @@ def ability(name: str, draws: int = 200, seed: int = 1, by: str = "models") -> d
         Of the bootstrap of the newest vintage whose scores are stored; see `irt.bootstrap`.
     """
     model = resolve(name)
-    rows = [(v, r) for v in outlook.vintages() for r in outlook.index(v.vintage) if r.model == model]
+    rows = [(v, r) for v in outlook.vintages() for r in outlook.index(v.vintage) if called(r) == model]
     last = rows[-1][1]
     scored = [v.vintage for v in outlook.vintages() if v.scored][-1]
     return {
-        "model": model, "name": last.name, "org": last.org, "country": last.country_group, "weights": last.weights,
+        "model": model, "org": last.org, "country": last.country_group, "weights": last.weights,
         "dates": sorted({r.date for _, r in rows if r.date}),
         "vintages": [{"vintage": v.vintage, "eci": r.eci, "low": r.low, "high": r.high, "rank": _rank(r), "of": len(outlook.index(v.vintage))} for v, r in rows],
-        "fit": _fit(model, scored, draws, seed, by), "near": _near(last), "compute": _compute(model), "sources": [v.source for v, _ in rows],
+        "fit": _fit(next((r.model for r in outlook.index(scored) if called(r) == model), ""), scored, draws, seed, by), "near": _near(last), "compute": _compute(model), "sources": [v.source for v, _ in rows],
     }  # fmt: skip
 
 
@@ -115,7 +122,8 @@ def abilities_of(path: Path, vintage: str | None = None) -> list[dict[str, Any]]
     vintage : str, optional
         Whose published difficulties and slopes are used; the newest that is stored unless given.
     """
-    items = outlook.items(vintage or [v.vintage for v in outlook.vintages() if v.scored][-1])
+    of = vintage or [v.vintage for v in outlook.vintages() if v.scored][-1]
+    items = outlook.items(of)
     known = {i.benchmark for i in items}
     rows = outlook.read_scores(path)
     usable = [s for s in rows if s.benchmark in known]
@@ -126,8 +134,14 @@ def abilities_of(path: Path, vintage: str | None = None) -> list[dict[str, Any]]
     models, eci = irt.abilities_given(
         items, [s.model for s in usable], [s.benchmark for s in usable], [s.score for s in usable]
     )
-    counts = {m: sum(s.model == m for s in usable) for m in models}
     left = sorted({s.benchmark for s in rows} - known)
-    return [
-        {"model": m, "eci": float(e), "scores": counts[m], "left_out": left} for m, e in zip(models, eci, strict=True)
-    ]
+    found = []
+    for m, e in zip(models, eci, strict=True):
+        mine = [s.score for s in usable if s.model == m]
+        why = []
+        if all(x >= 1 - irt.EDGE for x in mine) or all(x <= irt.EDGE for x in mine):
+            why.append("every score is at an end of its scale, which bounds the value on one side only")
+        if len(mine) < FEWEST_SCORES:
+            why.append(f"fewer than {FEWEST_SCORES} scores; the index would not list it")
+        found.append({"model": m, "eci": float(e), "scores": len(mine), "notes": why, "left_out": left, "vintage": of})
+    return found

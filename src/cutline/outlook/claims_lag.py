@@ -8,8 +8,9 @@ from cutline.facts import outlook
 from cutline.outlook.claims import Finding, claim
 from cutline.outlook.compute import compute_lag
 from cutline.outlook.entries import day_number
-from cutline.outlook.gap import NEWEST, Ask, gap
+from cutline.outlook.gap import gap
 from cutline.outlook.lag import MONTH_DAYS
+from cutline.outlook.sample import NEWEST, Ask
 
 SAID = "2025-01-09"
 """Day for which the two claims of January 2025 are asked: after DeepSeek-V3, before R1."""
@@ -71,7 +72,7 @@ def _closed() -> Finding:
     inside = found["low"] is not None and found["high"] is not None and found["low"] <= 12 <= found["high"]
     verdict = "supported" if inside else "in part" if year >= 9 else "not supported"
     why = (
-        f"on {SAID} " + ", ".join(f"{t['months']:.1f} months on the vintage {v}" for v, t in today.items()) + f"; the mean over the days of 2024 is {year:.1f}"
+        f"on {SAID}, by H1 at tolerance 0, " + ", ".join(f"{t['months']:.1f} months on the vintage {v}" for v, t in today.items()) + f"; the mean over the days of 2024 is {year:.1f}"
     )  # fmt: skip
     return Finding(verdict, why + _old(used, SAID), found["months"], found["low"], found["high"], _sources(used))
 
@@ -139,7 +140,7 @@ def _closable() -> Finding:
     last = found[days[-1]]
     closed = points[days[-1]][1] is not None and (points[days[-1]][1] or 0.0) <= 0
     why = (
-        "months behind: " + ", ".join(f"{f['months']:.1f} on {d}" for d, f in found.items()) + "; index points behind: "
+        "months behind by H1 at tolerance 1: " + ", ".join(f"{f['months']:.1f} on {d}" for d, f in found.items()) + "; index points behind: "
         + ", ".join(f"{p[0]:.1f}" for p in points.values()) + f" on the same days; vintage {NEWEST}"
     )  # fmt: skip
     return Finding(

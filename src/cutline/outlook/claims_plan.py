@@ -137,10 +137,10 @@ def _quantity() -> Finding:
         answers += both
     spread = max(ratios) / min(ratios)
     why = (
-        "the free part takes " + ", ".join(f"{r:.1f}" for r in ratios) + " times as long as an H100 for runs of 8, 70 and 405 billion parameters: " + ("about the same factor at every size, so that what is lacking is the number of chips, which grows with the run" if spread < 1.5 else "a factor that depends on the size")
+        "the free part takes " + ", ".join(f"{r:.1f}" for r in ratios) + " times as long as an H100 for runs of 8, 70 and 405 billion parameters: " + ("about the same factor at every size, so that more chips make up for it at any size, and more are lacking for a larger run; that runs will grow is not tested" if spread < 1.5 else "a factor that depends on the size")
     )  # fmt: skip
     return Finding(
-        "supported" if spread < 1.5 else "in part", why, ratios[-1], min(ratios), max(ratios), used(*answers)
+        "in part" if spread < 1.5 else "not supported", why, ratios[-1], min(ratios), max(ratios), used(*answers)
     )
 
 
@@ -265,7 +265,8 @@ def _gpt() -> Finding:
 )
 def _deepseek() -> Finding:
     from cutline.outlook.compute import training_flop
-    from cutline.outlook.gap import NEWEST, Ask, gap
+    from cutline.outlook.gap import gap
+    from cutline.outlook.sample import NEWEST, Ask
 
     small, large = training_flop("DeepSeek-V3"), training_flop("Llama 3.1-405B")
     assert small.published_flop and large.published_flop

@@ -84,14 +84,14 @@ def _dates(rows: tuple[Standing, ...], dates: str) -> dict[str, str]:
     """Return model -> day by a rule over all stored vintages: as this one has it, the earliest, or the latest."""
     if dates not in DATE_RULES:
         raise CutlineError(f"dates must be one of {', '.join(DATE_RULES)}; got '{dates}'")
-    own = {r.model: r.date for r in rows}
+    own = {r.name or r.model: r.date for r in rows}
     if dates == "vintage":
         return own
     known: dict[str, list[str]] = {}
     for vintage in outlook.vintages():
         for r in outlook.index(vintage.vintage):
             if r.date:
-                known.setdefault(r.model, []).append(r.date)
+                known.setdefault(r.name or r.model, []).append(r.date)
     pick: Callable[[list[str]], str] = min if dates == "announced" else max
     return {model: pick([d for d in (*known.get(model, []), day) if d] or [""]) for model, day in own.items()}
 
@@ -110,10 +110,10 @@ def of_index(rows: tuple[Standing, ...], dates: str = "vintage") -> list[Entry]:
     when, chips = _dates(rows, dates), _hardware()
     return [
         Entry(
-            r.name or r.model, day_number(when[r.model]), r.eci, r.eci if r.low is None else r.low, r.eci if r.high is None else r.high,
+            r.name or r.model, day_number(when[r.name or r.model]), r.eci, r.eci if r.low is None else r.low, r.eci if r.high is None else r.high,
             r.org, r.country_group, r.weights, chips.get(r.model.casefold(), "unknown"),
         )
-        for r in rows if when[r.model]
+        for r in rows if when[r.name or r.model]
     ]  # fmt: skip
 
 

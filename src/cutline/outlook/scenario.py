@@ -50,6 +50,8 @@ RULE_KEYS = ("layer", "reforms", "shift_years", "always_free", "line_tpp", "off"
 LEVER_KEYS = ("algorithms", "halving_months", "own", "spill", "delay_years", "software", "precision", "mixed")
 BRIDGE_KEYS = ("per_decade", "per_year", "head_start", "frontier_growth", "measured", "measured_on", "blend")
 DRAWS = (100, 1_000_000)
+MOST_DAYS, MOST_GROWTH = 3653, 20.0
+"""No run is longer, and no fleet or flow grows by more in a year: what is above is a slip."""
 
 
 @dataclass(frozen=True)
@@ -328,9 +330,11 @@ def _side(where: str, name: str, row: Any, mixed: Spread, known: date | None) ->
     of = {k: spread(where, f"{name}.{k}", row.get(k, v)) for k, v in DEFAULTS.items()}
     for key in ("share", "mfu", "days"):
         positive(where, f"{name}.{key}", row.get(key, DEFAULTS[key]))
+    if of["days"].high > MOST_DAYS:
+        raise DataError(where, None, f"{name}.days must be at most {MOST_DAYS}, ten years; got {of['days'].high:g}")
     return Side(
         name, country, positive(where, f"{name}.stock", row["stock"]) if "stock" in row else None,
-        positive(where, f"{name}.growth", row["growth"]) if "growth" in row else None,
+        _growth(where, f"{name}.growth", row["growth"]) if "growth" in row else None,
         tuple(_flow(where, f"{name}.flows.{k}", str(k), v) for k, v in flows.items()), **of,
         mixed=spread(where, f"{name}.mixed", row["mixed"]) if "mixed" in row else mixed,
         history=_history(min(ends[country], COUNTED, known or COUNTED)) if country else START - timedelta(1),
@@ -340,6 +344,13 @@ def _side(where: str, name: str, row: Any, mixed: Spread, known: date | None) ->
 def _history(end: date) -> date:
     """Return the last end of a quarter by a day."""
     return [START - timedelta(1), *(q for q in quarters(START, end + timedelta(100)) if q <= end)][-1]
+
+
+def _growth(where: str, what: str, value: Any) -> Spread:
+    found = positive(where, what, value)
+    if found.high > MOST_GROWTH:
+        raise DataError(where, None, f"{what} must be a factor of at most {MOST_GROWTH:g} a year; got {found.high:g}")
+    return found
 
 
 def _flow(where: str, at: str, name: str, row: Any) -> Flow:
@@ -359,7 +370,7 @@ def _flow(where: str, at: str, name: str, row: Any) -> Flow:
         raise DataError(where, None, f"{at}: until must not be before since; got {until} and {since}")
     growth, legal = row.get("growth", 1.0), row.get("legal", False)
     return Flow(
-        name, _part(where, f"{at}.part", row["part"]), units, since, until, positive(where, f"{at}.growth", growth),
+        name, _part(where, f"{at}.part", row["part"]), units, since, until, _growth(where, f"{at}.growth", growth),
         flag(where, f"{at}.legal", legal),
     )  # fmt: skip
 

@@ -271,6 +271,8 @@ def run(s: Scenario, draws: int | None = None, seed: int | None = None) -> dict[
     last = [fans[name][-1] for name in lags(s)]
     return {
         "name": s.name, "about": s.about, "draws": n, "seed": k, "until": s.until.isoformat(),
+        "sides": {x.name: x.country or x.name for x in (s.leader, s.follower)},
+        "early": [f"{f.name} ({f.part})" for x in (s.leader, s.follower) for f in x.flows if f.since <= x.history and not f.legal],
         "history": {x.name: x.history.isoformat() for x in (s.leader, s.follower)}, "fans": fans, "tornado": tornado(s, k),
         "models": models(s, fans), "passes": scenario_rules.passes(s, ends),
         "range_months": [min(x["p10"] for x in last), max(x["p90"] for x in last)], "assumed": assumed(s), "sources": sources(s),

@@ -343,6 +343,12 @@ def stock(country: str, on: date, draws: int = 2000, seed: int = 0, flows: tuple
 
 def report(country: str, on: date, draws: int = 2000, seed: int = 0) -> dict[str, Any]:
     """Return a stock in plain numbers, its growth by quarter, its sources; keys as in docs/json.md."""
+    if draws < 100:
+        raise CutlineError(f"draws must be at least 100 for a range; got {draws}")
+    if on > date.fromisoformat(DATA_VERSION):
+        raise CutlineError(
+            f"on must not be after {DATA_VERSION}, the day of the facts; got {on}. `cutline scenario` looks ahead."
+        )
     found = stock(country, on, draws, seed)
     path = draw(country, on, draws, seed)
     worths = {w: path.h100e(w) for w in WORKLOADS}
@@ -352,7 +358,7 @@ def report(country: str, on: date, draws: int = 2000, seed: int = 0) -> dict[str
     return {
         "country": country, "on": on.isoformat(), "draws": draws, "seed": seed, "unit": "H100 by workload",
         "rows": [k._asdict() | r._asdict() for k, r in sorted(found.rows.items(), key=lambda kr: -kr[1].p50)],
-        "kinds": {k: r._asdict() for k, r in found.kinds.items()}, "h100e": _plain(found.h100e),
+        "kinds": {k: r._asdict() for k, r in found.kinds.items()}, "chips": ranged(path.total()[:, -1])._asdict(), "h100e": _plain(found.h100e),
         "h100e_kinds": {k: _plain(v) for k, v in found.h100e_kinds.items()}, "abroad_h100e": _plain(found.abroad_h100e),
         "not_legal_h100e": _plain(found.not_legal_h100e),
         "quarters": [{"end": e.isoformat(), **{w: ranged(x[:, i])._asdict() for w, x in worths.items()}} for i, e in enumerate(path.ends)],
